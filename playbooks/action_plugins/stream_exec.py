@@ -10,8 +10,8 @@
       register: tests
       changed_when: false
 
-`ansible.builtin.command` and `community.docker.docker_container_exec` show nothing before the
-command has ended.
+`ansible.builtin.command` and `community.docker.docker_container_exec` show nothing before the command has
+ended.
 
 Options
   command    argv, a list: no shell reads it. Required.
@@ -30,7 +30,8 @@ other than 0 is no failure of the task: the caller decides. It fails where the c
 Under --check nothing is run (skipped, rc 0).
 
 Ctrl-C or SIGTERM to ansible-playbook sends SIGINT to the command's process group, in the container too (the
-engine's API cannot end an exec, so a shell tells us its process id there), and SIGKILL after five seconds.
+engine's API cannot end an exec, so a shell tells us its process id there), and SIGKILL to what is left of
+the group once it has ended or five seconds have passed.
 Nothing can be done on a SIGKILL of ansible-playbook itself: the command then runs to its end. A Python
 command without a terminal shows its lines late unless its environment has PYTHONUNBUFFERED=1.
 """
@@ -43,7 +44,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -132,9 +133,9 @@ def _run_here(command: list[str], env: dict[str, str], workdir: str | None) -> i
         code = process.wait()
     except _Interrupted:
         os.killpg(process.pid, signal.SIGINT)
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(GRACE)
-        except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         raise
     return 128 - code if code < 0 else code
@@ -188,16 +189,14 @@ class _Container:
         return str(created["Id"])
 
     def _stop(self, execution: str, process: int) -> None:
-        for name in ("INT", "KILL"):
-            kill = self._create(
-                ["sh", "-c", f"kill -{name} -- -{process} 2>/dev/null || kill -{name} {process}"], {}, None
-            )
-            self._api.exec_start(kill)
-            end = time.monotonic() + GRACE
-            while time.monotonic() < end:
-                if not self._api.exec_inspect(execution)["Running"]:
-                    return
-                time.sleep(0.1)
+        self._kill("INT", process)
+        end = time.monotonic() + GRACE
+        while time.monotonic() < end and self._api.exec_inspect(execution)["Running"]:
+            time.sleep(0.1)
+        self._kill("KILL", process)
+
+    def _kill(self, name: str, process: int) -> None:
+        self._api.exec_start(self._create(["sh", "-c", f"kill -{name} -{process}"], {}, None))
 
 
 def _text(env: dict[str, Any]) -> dict[str, str]:
