@@ -1,0 +1,210 @@
+"""What must be done so that the engine has what is declared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+DOCUMENTATION = """
+name: container_states
+short_description: Compare declared containers with a survey of the engine
+description: See the docstrings; the filters are C(container_hash), C(container_states) and C(container_port_clashes).
+"""
+
+# docker_container's own spelling of the engine's defaults, so that the two can be compared.
+SIZE_UNITS = {"": 1, "B": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
+
+
+def _bytes(size: str) -> int:
+    """Bytes of a size such as ``64M``; docker_container's format."""
+    number = size.rstrip("BKMGkmgb")
+    return int(number) * SIZE_UNITS[size[len(number) :].upper()[:1]]
+
+
+def container_hash(spec: dict[str, Any]) -> str:
+    """Return 16 hex digits that change whenever anything declared about the container does."""
+    canonical = json.dumps(spec, sort_keys=True, default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _owner(labels: dict[str, str], declared: dict[str, str]) -> str | None:
+    """Return why an object with these labels is not ours, or None when it is."""
+    for key, value in declared.items():
+        found = labels.get(key)
+        if found is None:
+            return "it does not carry our labels"
+        if found != value:
+            return f"its label {key} is {found}, not {value}"
+    return None
+
+
+def _live_drift(spec: dict[str, Any], found: dict[str, Any]) -> str | None:
+    """Return what was changed by hand (``docker update``, ``docker network disconnect``), or None."""
+    host = found["HostConfig"]
+    declared = {
+        "restart policy": (spec["restart_policy"], host["RestartPolicy"]["Name"] or "no"),
+        "memory limit": (_bytes(spec["memory"]), host["Memory"]),
+        "cpu limit": (int(float(spec["cpus"]) * 1e9), host["NanoCpus"]),
+        # The engine says null, 0 or -1 for "no limit", depending on its version and on who set it last.
+        "pids limit": (max(spec["pids_limit"], 0), max(host.get("PidsLimit") or 0, 0)),
+    }
+    for what, (wanted, has) in declared.items():
+        if wanted != has:
+            return f"{what} is {has}, not {wanted}"
+    networks = found["NetworkSettings"]["Networks"]
+    if set(networks) != {spec["network"]}:
+        return f"it is on {', '.join(sorted(networks)) or 'no network'}, not on {spec['network']}"
+    missing = set(spec["aliases"]) - set(networks[spec["network"]].get("Aliases") or [])
+    if missing:
+        return f"its alias {', '.join(sorted(missing))} is gone"
+    return None
+
+
+def container_states(
+    specs: list[dict[str, Any]], survey: dict[str, Any], identity_labels: list[str], hash_label: str
+) -> list[dict[str, Any]]:
+    """Say for each declared container what the engine has.
+
+    :param specs: declared containers (role container, ``container_specs``).
+    :param survey: what the lookup ``docker_survey`` returned, its ``images`` holding every spec's image.
+    :param identity_labels: labels that make an object ours; a container of the name without them is foreign.
+    :param hash_label: the label that holds :func:`container_hash`.
+    :returns: one dict a spec, in order: ``name``, ``state`` (``foreign``, ``missing``, ``changed``, ``stopped``, ``drifted``
+        or ``running``) and ``reason`` (one line for people).
+    """
+    states = []
+    for spec in specs:
+        found = survey["containers"].get(spec["name"])
+        state, reason = "running", ""
+        if found is None:
+            state, reason = "missing", "it does not exist"
+        elif foreign := _owner(found["Config"]["Labels"] or {}, {key: spec["labels"][key] for key in identity_labels}):
+            state, reason = "foreign", foreign
+        elif found["Config"]["Labels"].get(hash_label) != container_hash(spec):
+            state, reason = "changed", "its declaration changed"
+        elif found["Image"] != survey["images"].get(spec["image"]):
+            state, reason = "changed", f"the image {spec['image']} was built or pulled anew"
+        elif found["State"]["Status"] != "running":
+            state, reason = "stopped", f"it is {found['State']['Status']}"
+        elif drift := _live_drift(spec, found):
+            state, reason = "drifted", drift
+        states.append({"name": spec["name"], "state": state, "reason": reason})
+    return states
+
+
+def container_port_clashes(
+    specs: list[dict[str, Any]], survey: dict[str, Any], bound: list[int], holders: dict[Any, str]
+) -> list[dict[str, Any]]:
+    """Return the published ports that somebody else holds.
+
+    :param specs: declared containers.
+    :param survey: what ``docker_survey`` returned.
+    :param bound: ports that the host says are in use.
+    :param holders: port to a process's description, where the host could tell.
+    :returns: dicts with ``port`` (int), ``spec`` (the container that wants it) and ``holder`` (for people). A stopped container of
+        another instance counts: it would fail to start later.
+    """
+    ours = {spec["name"] for spec in specs}
+    published: dict[int, tuple[str, bool]] = {}
+    for name, found in survey["containers"].items():
+        bindings = (found["HostConfig"]["PortBindings"] or {}).values()
+        for binding in (entry for entries in bindings for entry in entries or []):
+            if binding["HostPort"]:
+                published[int(binding["HostPort"])] = (name, found["State"]["Running"])
+    known = {str(port): holder for port, holder in holders.items()}
+    clashes = []
+    for spec in specs:
+        for published_port in spec["published_ports"]:
+            port = int(published_port.split(":")[-2])
+            name, running = published.get(port, ("", False))
+            if name and name not in ours:
+                clashes.append({"port": port, "spec": spec["name"], "holder": f"the container {name}"})
+            elif port in bound and not (name in ours and running):
+                clashes.append({"port": port, "spec": spec["name"], "holder": known.get(str(port), "another program")})
+    return clashes
+
+
+def foreign_volumes(volumes: list[dict[str, Any]], survey: dict[str, Any], identity_labels: list[str]) -> list[str]:
+    """Return the names of declared volumes that exist and do not carry the declared identity labels."""
+    return [
+        volume["name"]
+        for volume in volumes
+        if (found := survey["volumes"].get(volume["name"])) is not None
+        and _owner(found["Labels"] or {}, {key: volume["labels"][key] for key in identity_labels})
+    ]
+
+
+def published_ports(specs: list[dict[str, Any]]) -> list[int]:
+    """Return the host ports that the specs publish."""
+    return [int(port.split(":")[-2]) for spec in specs for port in spec["published_ports"]]
+
+
+def other_checkouts(survey: dict[str, Any], own: dict[str, str], checkout_label: str) -> list[str]:
+    """Return the checkouts, other than ours, that objects of our environment and instance belong to."""
+    labels = [found["Config"]["Labels"] or {} for found in survey["containers"].values()]
+    labels += [found["Labels"] or {} for kind in ("networks", "volumes") for found in survey[kind].values()]
+    identity = {key: value for key, value in own.items() if key != checkout_label}
+    same = [found for found in labels if checkout_label in found and identity.items() <= found.items()]
+    return sorted({found[checkout_label] for found in same} - {own[checkout_label]})
+
+
+def port_lines(clashes: list[dict[str, Any]], prefix: str, survey: dict[str, Any]) -> list[str]:
+    """Return the lines that move the clashing ports: the next free ones, a thousand up.
+
+    :param clashes: what :func:`container_port_clashes` returned.
+    :param prefix: what precedes the service in the containers' names.
+    :param survey: what ``docker_survey`` returned; ports of its containers are not proposed.
+    """
+    held = {
+        int(binding["HostPort"])
+        for found in survey["containers"].values()
+        for entries in (found["HostConfig"]["PortBindings"] or {}).values()
+        for binding in entries or []
+        if binding["HostPort"]
+    }
+    lines = []
+    for clash in clashes:
+        port = clash["port"] + 1000
+        while port in held:
+            port += 1
+        held.add(port)
+        lines.append(f"{clash['spec'].removeprefix(prefix)}_host_port: {port}")
+    return lines
+
+
+def container_probes(specs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what ``container_wait`` needs of each spec: ``name`` and ``ready``, no environment."""
+    return [{"name": spec["name"], "ready": spec["ready"]} for spec in specs]
+
+
+def container_redact(text: str, specs: list[dict[str, Any]]) -> str:
+    """Return the text with every value of a variable that may hold a secret replaced by ``***``."""
+    values = {
+        str(value)
+        for spec in specs
+        for key, value in spec["env"].items()
+        if re.search("PASSWORD|SECRET|KEY|TOKEN|URL", key) and len(str(value)) > 3
+    }
+    for value in sorted(values, key=len, reverse=True):
+        text = text.replace(value, "***")
+    return text
+
+
+class FilterModule:
+    """Names under which Ansible finds the filters."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return filter names and functions."""
+        return {
+            "container_hash": container_hash,
+            "container_states": container_states,
+            "foreign_volumes": foreign_volumes,
+            "published_ports": published_ports,
+            "other_checkouts": other_checkouts,
+            "port_lines": port_lines,
+            "container_probes": container_probes,
+            "container_redact": container_redact,
+            "container_port_clashes": container_port_clashes,
+        }

@@ -1,0 +1,69 @@
+"""Ask something inside a running container, on the controller."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import docker
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.lookup import LookupBase
+from docker.errors import DockerException
+
+DOCUMENTATION = """
+name: docker_exec
+short_description: Output and exit code of a command that only reads, run in a container
+description:
+  - For questions. What changes something is a task with P(community.docker.docker_container_exec#module), so that it
+    is reported and skipped under C(--check).
+options:
+  _terms:
+    description: The command and its arguments; no shell unless it names one.
+    type: list
+    elements: str
+  container:
+    description: Name or id of the container.
+    type: str
+    required: true
+  user:
+    description: User inside the container; the container's own when empty.
+    type: str
+    default: ""
+  environment:
+    description: Added to the command's environment. Secrets go here, never into the command, which C(ps) shows.
+    type: dict
+    default: {}
+"""
+
+RETURN = """
+_raw:
+  description: One dict with C(rc) (the exit code, -1 where the container is missing or stopped) and C(output) (stdout and stderr).
+  type: list
+  elements: dict
+"""
+
+
+class LookupModule(LookupBase):
+    """Run the command and hand back what it said."""
+
+    def run(self, terms: list[Any], variables: dict | None = None, **kwargs: Any) -> list[dict[str, Any]]:
+        """Return a list with one dict, see RETURN; raises AnsibleLookupError where the engine does not answer."""
+        self.set_options(var_options=variables, direct=kwargs)
+        command = [word for term in terms for word in ([term] if isinstance(term, str) else term)]
+        client = None
+        try:
+            client = docker.from_env().api
+            created = client.exec_create(
+                self.get_option("container"),
+                command,
+                user=self.get_option("user"),
+                environment={key: str(value) for key, value in self.get_option("environment").items()},
+            )
+            output = client.exec_start(created["Id"])
+            return [{"rc": client.exec_inspect(created["Id"])["ExitCode"], "output": output.decode(errors="replace")}]
+        except docker.errors.APIError as error:
+            return [{"rc": -1, "output": error.explanation or str(error)}]
+        except DockerException as error:
+            raise AnsibleLookupError(f"The Docker engine does not answer: {error}") from error
+        finally:
+            if client is not None:
+                client.close()

@@ -1,0 +1,86 @@
+"""What the engine has: one look, on the controller, in milliseconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import docker
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.lookup import LookupBase
+from docker.errors import DockerException
+
+DOCUMENTATION = """
+name: docker_survey
+short_description: Containers, networks, volumes and images of the engine, as far as we need them
+description:
+  - Asks the engine that C(DOCKER_HOST), C(DOCKER_TLS_VERIFY) and C(DOCKER_CERT_PATH) name, as the docker client does
+    (U(https://docs.docker.com/reference/cli/docker/#environment-variables)), else the default socket.
+  - A module call costs 0.7 s whatever it does, this lookup a few hundredths. It changes nothing.
+options:
+  _terms:
+    description: Names of containers to inspect even when they do not carry the label.
+    type: list
+    elements: str
+  label:
+    description: Containers that carry this label are inspected too, running or not.
+    type: str
+    required: true
+  images:
+    description: Image references whose ids are wanted.
+    type: list
+    elements: str
+    default: []
+"""
+
+RETURN = """
+_raw:
+  description:
+    - One dict with C(containers), C(networks), C(volumes) (name to what the engine's inspect says) and C(images)
+      (reference to id; a reference that is absent has no key).
+  type: list
+  elements: dict
+"""
+
+
+def survey(client: docker.APIClient, label: str, names: list[str], images: list[str]) -> dict[str, Any]:
+    """Collect what the engine knows; raises docker's own exceptions."""
+    wanted = set(names)
+    containers = {}
+    for summary in client.containers(all=True):
+        own_names = {name.removeprefix("/") for name in summary["Names"]}
+        if label in summary["Labels"] or own_names & wanted:
+            try:
+                found = client.inspect_container(summary["Id"])
+            except docker.errors.NotFound:
+                continue  # removed between the list and the look
+            containers[found["Name"].removeprefix("/")] = found
+    present = {}
+    for reference in images:
+        try:
+            present[reference] = client.inspect_image(reference)["Id"]
+        except docker.errors.ImageNotFound:
+            continue
+    return {
+        "containers": containers,
+        "networks": {network["Name"]: network for network in client.networks()},
+        "volumes": {volume["Name"]: volume for volume in client.volumes()["Volumes"] or []},
+        "images": present,
+    }
+
+
+class LookupModule(LookupBase):
+    """Run the survey, or say in one line why the engine cannot be asked."""
+
+    def run(self, terms: list[str], variables: dict | None = None, **kwargs: Any) -> list[dict[str, Any]]:
+        """Return a list with one dict, see RETURN; raises AnsibleLookupError where the engine does not answer."""
+        self.set_options(var_options=variables, direct=kwargs)
+        names = [name for term in terms for name in ([term] if isinstance(term, str) else term)]
+        client = None
+        try:
+            client = docker.from_env().api
+            return [survey(client, self.get_option("label"), names, self.get_option("images"))]
+        except DockerException as error:
+            raise AnsibleLookupError(f"The Docker engine does not answer: {error}") from error
+        finally:
+            if client is not None:
+                client.close()
