@@ -1,0 +1,24 @@
+"""The app's access to PostgreSQL: one engine per process, one session per request."""
+
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from src.core.config import Settings, parse_database_url
+
+
+def create_engine(settings: Settings) -> AsyncEngine:
+    """The engine of the runtime role. Nothing is connected yet.
+
+    ``pool_pre_ping`` because the test initialisation, a restore or a restarted server ends connections that
+    wait in the pool; ``hide_parameters`` because hashes and encrypted tokens do not belong into tracebacks.
+    """
+    return create_async_engine(
+        parse_database_url(settings.app_database_url),
+        echo=settings.db_echo,
+        hide_parameters=True,
+        pool_pre_ping=True,
+    )
+
+
+def create_sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
+    """Sessions whose objects stay readable after the endpoint's own commit."""
+    return async_sessionmaker(engine, expire_on_commit=False)

@@ -1,0 +1,50 @@
+"""Whether the app can do its work: database, migrations, Redis."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+
+from redis.asyncio import Redis
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+TIMEOUT = 2.0
+
+logger = logging.getLogger(__name__)
+
+
+async def readiness(engine: AsyncEngine, redis: Redis, expected: frozenset[str]) -> dict[str, str]:
+    """The state of each part, ``ok`` or what is missing. Reasons go to the log, not to whoever asks."""
+    database, migrations, cache = await asyncio.gather(
+        _state("database", _database(engine), "unreachable"),
+        _state("migrations", _migrations(engine, expected), "not at head"),
+        _state("redis", _redis(redis), "unreachable"),
+    )
+    return {"database": database, "redis": cache, "migrations": migrations}
+
+
+async def _state(part: str, check: Awaitable[None], otherwise: str) -> str:
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            await check
+    except Exception as error:  # whatever a driver raises, the part does not work
+        logger.warning("Not ready: %s: %s: %s", part, type(error).__name__, error)
+        return otherwise
+    return "ok"
+
+
+async def _database(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        await connection.execute(text("SELECT 1"))
+
+
+async def _migrations(engine: AsyncEngine, expected: frozenset[str]) -> None:
+    async with engine.connect() as connection:
+        found = frozenset(await connection.scalars(text("SELECT version_num FROM alembic_version")))
+    if found != expected:
+        raise LookupError(f"the database is at {sorted(found)}, the code at {sorted(expected)}")
+
+
+async def _redis(redis: Redis) -> None:
+    # Stored and read by one command each would leave a key behind; PING needs no key.
+    await redis.ping()

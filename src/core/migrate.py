@@ -1,0 +1,185 @@
+"""The schema's one way up and down: Alembic, without its command line and without an ``alembic.ini``.
+
+    python -m src.core.migrate upgrade [REVISION]      to the head, or to REVISION
+    python -m src.core.migrate downgrade [REVISION]    one revision down, or to REVISION (``base``: all)
+    python -m src.core.migrate create -m MESSAGE       a new revision from what models and database differ in
+    python -m src.core.migrate check                   exit 1 and name what they differ in
+
+``create`` writes the file's name as the first line of standard output and its content after that, because
+nothing is written below /app: the caller stores it, and owns it. ``--output DIRECTORY`` writes it there
+instead, ``--empty`` allows a revision to be filled by hand. Everything else is said on standard error.
+
+Whoever has a connection of its own (the test initialisation) calls :func:`run_migrations` in its own
+transaction: all revisions, the version table and the grants are part of it, or nothing is.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from alembic import autogenerate, command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, NullPool, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from src.core import logs
+from src.core.config import ConfigurationError, OwnerSettings, load
+from src.core.wait import DatabaseUnavailable, wait_for_database
+from src.models import metadata
+
+MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+EXTENSION = "uuid-ossp"
+# Any number, as long as every migration of this schema takes the same one.
+LOCK = 0x0DA5_47A3
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+def alembic_config(connection: Connection | None = None, runtime_role: str | None = None) -> Config:
+    """What ``env.py`` needs, handed over in ``attributes``: no file, no URL, no password."""
+    config = Config(stdout=sys.stderr)
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    config.attributes.update(connection=connection, runtime_role=runtime_role)
+    return config
+
+
+def heads() -> tuple[str, ...]:
+    """The revision(s) that the code on disk ends in."""
+    return tuple(ScriptDirectory.from_config(alembic_config()).get_heads())
+
+
+def run_migrations(connection: Connection, runtime_role: str, revision: str = "head") -> None:
+    """Upgrade to ``revision`` on the caller's connection, in the caller's transaction."""
+    _lock(connection)
+    command.upgrade(alembic_config(connection, runtime_role), revision)
+
+
+def run_downgrade(connection: Connection, runtime_role: str, revision: str) -> None:
+    """Downgrade to ``revision`` on the caller's connection, in the caller's transaction."""
+    _lock(connection)
+    command.downgrade(alembic_config(connection, runtime_role), revision)
+
+
+def schema_differences(connection: Connection) -> list[str]:
+    """What the database lacks or has too much, compared with the models; empty where they agree."""
+    context = MigrationContext.configure(connection, opts=COMPARISON)
+    differences = [str(difference) for difference in autogenerate.compare_metadata(context, metadata)]
+    found = connection.scalar(text("SELECT 1 FROM pg_extension WHERE extname = :name"), {"name": EXTENSION})
+    if found is None:
+        differences.append(f"extension {EXTENSION} is missing")
+    return differences
+
+
+COMPARISON: dict[str, Any] = {"compare_type": True, "compare_server_default": True}
+
+
+def _lock(connection: Connection) -> None:
+    """Two starts at once, or a start during an initialisation: the second waits for the first."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+
+
+async def in_transaction(settings: OwnerSettings, work: Callable[[Connection], T]) -> T:
+    """Run ``work`` as the owner, on one connection, in one transaction."""
+    engine = create_async_engine(settings.owner, poolclass=NullPool, hide_parameters=True)
+    try:
+        async with engine.begin() as connection:
+            return await connection.run_sync(work)
+    finally:
+        await engine.dispose()
+
+
+async def upgrade(settings: OwnerSettings, revision: str = "head") -> None:
+    """Wait for the database and both of its roles, then upgrade it."""
+    await wait_for_database(settings.owner, "DATABASE_URL")
+    await wait_for_database(settings.runtime, "APP_DATABASE_URL")
+    logger.info("Running Alembic migrations...")
+    role = settings.runtime.username or ""
+    await in_transaction(settings, lambda connection: run_migrations(connection, role, revision))
+    logger.info("Migrations completed successfully")
+
+
+async def downgrade(settings: OwnerSettings, revision: str) -> None:
+    role = settings.runtime.username or ""
+    await in_transaction(settings, lambda connection: run_downgrade(connection, role, revision))
+
+
+def new_revision(connection: Connection, message: str, empty: bool) -> tuple[str, str]:
+    """Name and content of a new revision file that brings the database's schema to the models'."""
+    differences = schema_differences(connection)
+    if not differences and not empty:
+        raise ConfigurationError(
+            "models and database agree, so there is nothing to migrate; --empty makes a blank one"
+        )
+    with tempfile.TemporaryDirectory() as directory:
+        config = alembic_config(connection)
+        config.set_main_option(
+            "version_locations", os.pathsep.join((str(MIGRATIONS / "versions"), directory))
+        )
+        # Alembic announces its file on standard output, which is the caller's.
+        with contextlib.redirect_stdout(sys.stderr):
+            command.revision(config, message=message, autogenerate=not empty, version_path=directory)
+        (path,) = Path(directory).glob("*.py")
+        return path.name, path.read_text(encoding="utf-8")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m src.core.migrate")
+    commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser("upgrade", help="to the head, or to REVISION")
+    up.add_argument("revision", nargs="?", default="head")
+    down = commands.add_parser("downgrade", help="one revision down, or to REVISION")
+    down.add_argument("revision", nargs="?", default="-1")
+    create = commands.add_parser("create", help="print a new revision: its name, then its content")
+    create.add_argument("-m", "--message", required=True)
+    create.add_argument("--empty", action="store_true", help="a revision to be filled by hand")
+    create.add_argument("--output", type=Path, help="write it into this directory and print its path")
+    commands.add_parser("check", help="name what models and database differ in")
+    return parser.parse_args()
+
+
+async def _main(arguments: argparse.Namespace) -> int:
+    settings = load(OwnerSettings)
+    if arguments.command == "upgrade":
+        await upgrade(settings, arguments.revision)
+    elif arguments.command == "downgrade":
+        await downgrade(settings, arguments.revision)
+    elif arguments.command == "create":
+        name, content = await in_transaction(
+            settings, lambda connection: new_revision(connection, arguments.message, arguments.empty)
+        )
+        if arguments.output is None:
+            sys.stdout.write(f"{name}\n{content}")
+        else:
+            path = arguments.output / name
+            path.write_text(content, encoding="utf-8")
+            sys.stdout.write(f"{path}\n")
+    else:
+        differences = await in_transaction(settings, schema_differences)
+        for difference in differences:
+            logger.error("%s", difference)
+        return 1 if differences else 0
+    return 0
+
+
+def main() -> int:
+    logs.configure("INFO")
+    try:
+        return asyncio.run(_main(_arguments()))
+    except (ConfigurationError, DatabaseUnavailable) as error:
+        logger.error("%s", error)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""How our servers are run: uvicorn over TLS, the same for the app and the callback server."""
+
+from pathlib import Path
+from typing import Any
+
+from src.core.config import ConfigurationError, ServerSettings
+
+SOURCE = Path(__file__).resolve().parent.parent
+
+
+def uvicorn_options(settings: ServerSettings, port: int, reload: bool) -> dict[str, Any]:
+    """Keyword arguments of ``uvicorn.run``, which are also the names of its command line's options."""
+    options: dict[str, Any] = {
+        "factory": True,
+        "host": "0.0.0.0",  # noqa: S104 - inside a container; what is published is the playbook's decision
+        "port": port,
+        "log_level": settings.log_level.lower(),
+        "ws": "none",
+        "lifespan": "on",
+        "server_header": False,
+        # Docker kills after 10 s; a client that keeps its connection open must not make every stop that long.
+        "timeout_graceful_shutdown": 5,
+    }
+    if settings.ssl_enabled:
+        _readable("TLS_CERT_FILE", settings.tls_cert_file)
+        _readable("TLS_KEY_FILE", settings.tls_key_file)
+        options |= {"ssl_certfile": str(settings.tls_cert_file), "ssl_keyfile": str(settings.tls_key_file)}
+    if reload:
+        options |= {"reload": True, "reload_dirs": str(SOURCE)}
+    return options
+
+
+def command_line(options: dict[str, Any]) -> list[str]:
+    """``options`` as uvicorn's command line has them."""
+    names = {"reload_dirs": "reload-dir"}
+    arguments: list[str] = []
+    for key, value in options.items():
+        name = names.get(key, key.replace("_", "-"))
+        if value is True:
+            arguments.append(f"--{name}")
+        elif value is False:
+            arguments.append(f"--no-{name}")
+        else:
+            arguments += [f"--{name}", str(value)]
+    return arguments
+
+
+def _readable(variable: str, path: Path) -> None:
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ConfigurationError(
+            f"{variable}: {path}: {error.strerror}; run `make certs` and start the environment again"
+        ) from None

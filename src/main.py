@@ -1,0 +1,61 @@
+"""The application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from redis.asyncio import Redis
+
+from src.core import logs
+from src.core.config import Settings, load
+from src.core.database import create_engine, create_sessions
+from src.core.health import readiness
+from src.core.migrate import heads
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: Settings = app.state.settings
+    app.state.engine = create_engine(settings)
+    app.state.sessions = create_sessions(app.state.engine)
+    app.state.redis = Redis.from_url(settings.redis_url.get_secret_value(), decode_responses=True)
+    app.state.migration_heads = frozenset(heads())
+    try:
+        yield
+    finally:
+        await app.state.redis.aclose()
+        await app.state.engine.dispose()
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The app for ``settings``, by default those of the process environment."""
+    settings = settings or load(Settings)
+    logs.configure(settings.log_level)
+    documented = settings.environment != "production"
+    app = FastAPI(
+        title="Dashtam",
+        lifespan=lifespan,
+        docs_url="/docs" if documented else None,
+        openapi_url="/openapi.json" if documented else None,
+        redoc_url=None,
+    )
+    app.state.settings = settings
+
+    @app.get("/health", tags=["operation"])
+    async def health() -> dict[str, str]:
+        """The process answers; nothing else is asked."""
+        return {"status": "ok"}
+
+    @app.get("/ready", tags=["operation"])
+    async def ready(request: Request) -> JSONResponse:
+        """The process and all it needs; 503 while something is missing."""
+        state = request.app.state
+        checks = await readiness(state.engine, state.redis, state.migration_heads)
+        is_ready = all(value == "ok" for value in checks.values())
+        return JSONResponse(
+            {"status": "ready" if is_ready else "not ready", "checks": checks},
+            status_code=200 if is_ready else 503,
+        )
+
+    return app

@@ -1,0 +1,28 @@
+"""Alembic's entry: it runs on the connection it is given, in the transaction that is open there.
+
+It never connects by itself: which database is changed is the caller's decision, taken once.
+"""
+
+from typing import Any, Literal
+
+from alembic import context
+from sqlmodel.sql.sqltypes import AutoString
+
+from src.core.migrate import COMPARISON
+from src.models import metadata
+
+
+def _render_item(kind: str, item: Any, autogen_context: Any) -> str | Literal[False]:
+    """Revisions outlive SQLModel's own types: they say what the database has."""
+    if kind == "type" and isinstance(item, AutoString):
+        return f"sa.String({item.length or ''})"
+    return False
+
+
+connection = context.config.attributes.get("connection")
+if connection is None:
+    raise RuntimeError("no connection was handed over; use: python -m src.core.migrate")
+
+context.configure(connection=connection, target_metadata=metadata, render_item=_render_item, **COMPARISON)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,40 @@
+"""What all tables share: names of constraints that migrations can rely on, keys and times."""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import DateTime, func, text
+from sqlmodel import Field, SQLModel
+
+SQLModel.metadata.naming_convention = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+# An instance is what SQLAlchemy takes; SQLModel's annotation knows only classes, hence the Any.
+TIMESTAMP: type[DateTime] = DateTime(timezone=True)  # type: ignore[assignment]
+
+
+class Identified(SQLModel):
+    """The key is made here, so that an object has it before it is flushed; the database makes it for SQL."""
+
+    id: uuid.UUID = Field(
+        default_factory=uuid.uuid4,
+        primary_key=True,
+        sa_column_kwargs={"server_default": text("uuid_generate_v4()")},
+    )
+
+
+class Timestamped(SQLModel):
+    created_at: datetime | None = Field(
+        default=None, nullable=False, sa_type=TIMESTAMP, sa_column_kwargs={"server_default": func.now()}
+    )
+    updated_at: datetime | None = Field(
+        default=None,
+        nullable=False,
+        sa_type=TIMESTAMP,
+        sa_column_kwargs={"server_default": func.now(), "onupdate": func.now()},
+    )
