@@ -1,0 +1,111 @@
+"""Filters that write a value so that every reader of the env file gets the same one.
+
+The readers: `docker run --env-file`, python-dotenv, a POSIX shell (`set -a; . file`). Docker's takes everything after the
+first `=` literally, quotes included; the other two know quotes, but escape differently. So there are four classes:
+
+plain      letters, digits and `_@%+=:,./-`: written as it is, and all three agree
+quoted     single or double quotes that python-dotenv and a shell read alike; docker would keep the quotes
+unwritten  no spelling on which even those two agree: the line is a comment that says why
+refused    control characters, or what is no text: no environment variable may hold it
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]*")
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# What a shell expands after a dollar sign, inside double quotes too.
+SHELL_EXPANDS = re.compile(r"\$[A-Za-z0-9_{(\[@*#?$!-]")
+
+
+class Unwritable(ValueError):
+    """The value is good for an environment, but no spelling in a file means it to every reader."""
+
+
+class Refused(ValueError):
+    """The value is not good for an environment at all."""
+
+
+def spell(value: str) -> str:
+    """The value as it stands behind `NAME=`."""
+    for character in value:
+        if unicodedata.category(character) in ("Cc", "Cs"):
+            what = {"\n": "a newline", "\r": "a carriage return", "\t": "a tab", "\0": "a NUL character"}
+            raise Refused(f"it holds {what.get(character, 'a control character')}")
+    if PLAIN.fullmatch(value):
+        return value
+    if "${" in value:
+        raise Unwritable("python-dotenv expands ${ in any quotes")
+    if "'" not in value:
+        # In single quotes a shell takes every backslash as it is, python-dotenv not before another one or the end.
+        if "\\\\" not in value and not value.endswith("\\"):
+            return f"'{value}'"
+        if "$" in value or "`" in value:
+            raise Unwritable("a shell and python-dotenv escape \\ together with $ or ` differently")
+    if "`" in value or SHELL_EXPANDS.search(value):
+        raise Unwritable("a shell and python-dotenv escape ' together with $ or ` differently")
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def dotenv_value(value: str) -> str:
+    """The value, quoted if need be; an error where no spelling is read alike."""
+    if not isinstance(value, str):
+        raise AnsibleFilterError(f"dotenv_value wants a text, not {type(value).__name__}: quote it, or use `| string`")
+    try:
+        return spell(value)
+    except ValueError as error:
+        raise AnsibleFilterError(f"the value cannot be written: {error}") from None
+
+
+def dotenv_line(value: str, name: str) -> str:
+    """`NAME=value`; a comment with the reason where no spelling is read alike. The value is in no message."""
+    refused = dotenv_refused({name: value})
+    if refused:
+        raise AnsibleFilterError(refused[0])
+    try:
+        return f"{name}={spell(value)}"
+    except Unwritable as reason:
+        return f"# {name} is set in the container, not in this file: {reason}"
+
+
+def dotenv_refused(values: dict[str, Any]) -> list[str]:
+    """Why which names or values can be no environment variables: one sentence each, without the value."""
+    refused = []
+    for name, value in values.items():
+        if not NAME.fullmatch(name):
+            refused.append(f"{name!r} is no name for a variable: use letters, digits and underscores")
+        elif not isinstance(value, str):
+            refused.append(f"{name} wants a text, not {type(value).__name__}: put quotes around it")
+        else:
+            try:
+                spell(value)
+            except Refused as reason:
+                refused.append(f"{name} cannot be an environment variable: {reason}; give another value")
+            except Unwritable:
+                continue
+    return refused
+
+
+def dotenv_quoted(values: dict[str, str]) -> list[str]:
+    """The names whose values stand in quotes, which `docker run --env-file` would take literally."""
+    quoted = []
+    for name, value in values.items():
+        try:
+            if isinstance(value, str) and spell(value) != value:
+                quoted.append(name)
+        except ValueError:
+            continue
+    return quoted
+
+
+class FilterModule:
+    """Filters of the env_file role."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"dotenv_value": dotenv_value, "dotenv_line": dotenv_line, "dotenv_quoted": dotenv_quoted, "dotenv_refused": dotenv_refused}
