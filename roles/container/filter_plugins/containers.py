@@ -174,6 +174,27 @@ def port_lines(clashes: list[dict[str, Any]], prefix: str, survey: dict[str, Any
     return lines
 
 
+def _ports(found: dict[str, Any]) -> str:
+    bindings = (found["HostConfig"]["PortBindings"] or {}).values()
+    return ", ".join(sorted(f"{entry['HostIp']}:{entry['HostPort']}" for entries in bindings for entry in entries or []))
+
+
+def container_status_lines(survey: dict[str, Any], labels: dict[str, str]) -> list[str]:
+    """Return a line for people for each container, network and volume that carries the labels."""
+    lines = []
+    for name, found in sorted(survey["containers"].items()):
+        if labels.items() <= (found["Config"]["Labels"] or {}).items():
+            state = found["State"]
+            health = (state.get("Health") or {}).get("Status", "")
+            told = f"exited with {state['ExitCode']}" if state["Status"] == "exited" else f"{state['Status']} {health}".strip()
+            lines.append(f"  {name:<28} {told:<20} {_ports(found)}".rstrip())
+    for kind in ("networks", "volumes"):
+        for name, found in sorted(survey[kind].items()):
+            if labels.items() <= (found["Labels"] or {}).items():
+                lines.append(f"  {name:<28} {kind.removesuffix('s')}")
+    return lines
+
+
 def container_probes(specs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return what ``container_wait`` needs of each spec: ``name`` and ``ready``, no environment."""
     return [{"name": spec["name"], "ready": spec["ready"]} for spec in specs]
@@ -204,6 +225,7 @@ class FilterModule:
             "published_ports": published_ports,
             "other_checkouts": other_checkouts,
             "port_lines": port_lines,
+            "container_status_lines": container_status_lines,
             "container_probes": container_probes,
             "container_redact": container_redact,
             "container_port_clashes": container_port_clashes,
