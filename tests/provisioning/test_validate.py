@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
+BLUE = "inventory/group_vars/blue/engine.yml"
 PLAYBOOK = str(Path(sys.executable).with_name("ansible-playbook"))
 
 ENGINE = """
@@ -79,7 +80,7 @@ def validate(tmp_path: Path) -> Validate:
     ) -> Outcome:
         contents = {
             "inventory/hosts.yml": hosts,
-            "inventory/group_vars/blue/engine.yml": blue,
+            BLUE: blue,
             "specs/engine/meta/argument_specs.yml": ENGINE,
             **({} if local is None else {"local.yml": local}),
             **(files or {}),
@@ -135,9 +136,7 @@ def test_a_missing_or_empty_file_of_ones_own_is_no_fault(validate: Validate) -> 
     [
         (
             {"blue": GOOD + "engine_prt: 1\n"},
-            [
-                "inventory/group_vars/blue/engine.yml:6: no role knows a variable engine_prt; did you mean engine_port?"
-            ],
+            [f"{BLUE}:6: no role knows a variable engine_prt; did you mean engine_port?"],
         ),
         ({"local": "API_KYE: x\n"}, ["local.yml:1: no role knows a variable API_KYE; did you mean API_KEY?"]),
         (
@@ -209,16 +208,14 @@ def test_values(validate: Validate, local: str, complaint: str) -> None:
 
 def test_the_file_that_wins_is_blamed(validate: Validate) -> None:
     inventory = validate(blue="engine_mode: x\n")
-    assert inventory.lines[0].startswith("inventory/group_vars/blue/engine.yml:1: engine_mode")
+    assert inventory.lines[0].startswith(f"{BLUE}:1: engine_mode")
     assert validate(extra=["-e", "engine_mode=x"]).lines[0].startswith("-e: engine_mode")
     assert validate(local="engine_mode: x\n").lines[0].startswith("local.yml:1: engine_mode")
 
 
 def test_a_value_computed_from_ones_own_is_checked_as_it_will_be(validate: Validate) -> None:
     outcome = validate(local="site_offset: 70000\n")
-    assert outcome.lines == [
-        "inventory/group_vars/blue/engine.yml:3: engine_port is 75432; a port is between 1 and 65535"
-    ]
+    assert outcome.lines == [f"{BLUE}:3: engine_port is 75432; a port is between 1 and 65535"]
 
 
 def test_a_secret_is_named_but_not_shown(validate: Validate) -> None:
