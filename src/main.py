@@ -11,7 +11,7 @@ from src.core import logs
 from src.core.config import Settings, load
 from src.core.database import create_engine, create_sessions
 from src.core.health import readiness
-from src.core.migrate import heads
+from src.core.revisions import heads
 
 
 @asynccontextmanager
@@ -20,7 +20,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.engine = create_engine(settings)
     app.state.sessions = create_sessions(app.state.engine)
     app.state.redis = Redis.from_url(settings.redis_url.get_secret_value(), decode_responses=True)
-    app.state.migration_heads = frozenset(heads())
+    app.state.migration_heads = heads()
     try:
         yield
     finally:

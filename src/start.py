@@ -8,21 +8,53 @@ credentials, and neither has its memory. ``--reload`` restarts it when a file of
 
 import argparse
 import asyncio
+import importlib
 import logging
 import os
 import signal
 import sys
 from typing import NoReturn
 
+import asyncpg
+
 from src.core import logs
 from src.core.config import ConfigurationError, OwnerSettings, Settings, load
-from src.core.migrate import upgrade
+from src.core.revisions import heads
 from src.core.server import command_line, uvicorn_options
-from src.core.wait import DatabaseUnavailable
+from src.core.wait import DatabaseUnavailableError, wait_for_database
 
+MIGRATE = "src.core.migrate"
 OWNERS_VARIABLES = ("DATABASE_URL", "POSTGRES_USER", "POSTGRES_PASSWORD")
 
 logger = logging.getLogger(__name__)
+
+
+async def prepare(settings: OwnerSettings) -> None:
+    """Wait for the database and bring it to the code's head."""
+    # Alembic takes a second to import: time that a server which is being made leaves, and that a database
+    # which is at the head already need not spend.
+    connection = await wait_for_database(
+        settings.owner, "DATABASE_URL", meanwhile=lambda: importlib.import_module(MIGRATE)
+    )
+    try:
+        revisions = await recorded(connection)
+    finally:
+        await connection.close()
+    if revisions == heads():
+        await (await wait_for_database(settings.runtime, "APP_DATABASE_URL")).close()
+        logger.info("Running Alembic migrations... none is missing at %s", ", ".join(sorted(revisions)))
+        logger.info("Migrations completed successfully")
+    else:
+        await importlib.import_module(MIGRATE).upgrade(settings)
+
+
+async def recorded(connection: asyncpg.Connection) -> frozenset[str]:
+    """The revisions that the database says it has; none in an empty one."""
+    try:
+        rows = await connection.fetch("SELECT version_num FROM alembic_version")
+    except asyncpg.UndefinedTableError:
+        return frozenset()
+    return frozenset(row["version_num"] for row in rows)
 
 
 def fail(error: Exception) -> NoReturn:
@@ -41,8 +73,8 @@ def main() -> NoReturn:
     try:
         settings = load(Settings)
         options = uvicorn_options(settings, settings.app_port, arguments.reload)
-        asyncio.run(upgrade(load(OwnerSettings)))
-    except (ConfigurationError, DatabaseUnavailable) as error:
+        asyncio.run(prepare(load(OwnerSettings)))
+    except (ConfigurationError, DatabaseUnavailableError) as error:
         fail(error)
     environment = {name: value for name, value in os.environ.items() if name not in OWNERS_VARIABLES}
     command = [sys.executable, "-m", "uvicorn", "src.main:create_app", *command_line(options)]

@@ -2,7 +2,7 @@
 
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
-from src.core.config import Settings, parse_database_url
+from src.core.config import Settings
 
 
 def create_engine(settings: Settings) -> AsyncEngine:
@@ -12,7 +12,7 @@ def create_engine(settings: Settings) -> AsyncEngine:
     wait in the pool; ``hide_parameters`` because hashes and encrypted tokens do not belong into tracebacks.
     """
     return create_async_engine(
-        parse_database_url(settings.app_database_url),
+        settings.app_database_url.get_secret_value(),
         echo=settings.db_echo,
         hide_parameters=True,
         pool_pre_ping=True,

@@ -10,7 +10,7 @@ import sys
 from src.core import logs
 from src.core.config import ConfigurationError, OwnerSettings, load
 from src.core.migrate import in_transaction, schema_differences, upgrade
-from src.core.wait import DatabaseUnavailable
+from src.core.wait import DatabaseUnavailableError
 from src.models import metadata
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ def main() -> int:
     logs.configure("INFO")
     try:
         differences = asyncio.run(init_db(load(OwnerSettings)))
-    except (ConfigurationError, DatabaseUnavailable) as error:
+    except (ConfigurationError, DatabaseUnavailableError) as error:
         for line in str(error).splitlines():
             logger.error("%s", line)
         return 1

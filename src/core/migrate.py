@@ -27,16 +27,15 @@ from typing import Any, TypeVar
 from alembic import autogenerate, command
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
 from sqlalchemy import Connection, NullPool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from src.core import logs
 from src.core.config import ConfigurationError, OwnerSettings, load
-from src.core.wait import DatabaseUnavailable, wait_for_database
-from src.models import metadata
+from src.core.revisions import MIGRATIONS, VERSIONS, heads
+from src.core.wait import DatabaseUnavailableError, wait_for_database
 
-MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 EXTENSION = "uuid-ossp"
 # Any number, as long as every migration of this schema takes the same one.
 LOCK = 0x0DA5_47A3
@@ -54,11 +53,6 @@ def alembic_config(connection: Connection | None = None, runtime_role: str | Non
     return config
 
 
-def heads() -> tuple[str, ...]:
-    """The revision(s) that the code on disk ends in."""
-    return tuple(ScriptDirectory.from_config(alembic_config()).get_heads())
-
-
 def run_migrations(connection: Connection, runtime_role: str, revision: str = "head") -> None:
     """Upgrade to ``revision`` on the caller's connection, in the caller's transaction."""
     _lock(connection)
@@ -73,6 +67,8 @@ def run_downgrade(connection: Connection, runtime_role: str, revision: str) -> N
 
 def schema_differences(connection: Connection) -> list[str]:
     """What the database lacks or has too much, compared with the models; empty where they agree."""
+    from src.models import metadata  # no part of an upgrade, which a start of the app waits for
+
     context = MigrationContext.configure(connection, opts=COMPARISON)
     differences = [str(difference) for difference in autogenerate.compare_metadata(context, metadata)]
     found = connection.scalar(text("SELECT 1 FROM pg_extension WHERE extname = :name"), {"name": EXTENSION})
@@ -91,7 +87,9 @@ def _lock(connection: Connection) -> None:
 
 async def in_transaction(settings: OwnerSettings, work: Callable[[Connection], T]) -> T:
     """Run ``work`` as the owner, on one connection, in one transaction."""
-    engine = create_async_engine(settings.owner, poolclass=NullPool, hide_parameters=True)
+    engine = create_async_engine(
+        settings.database_url.get_secret_value(), poolclass=NullPool, hide_parameters=True
+    )
     try:
         async with engine.begin() as connection:
             return await connection.run_sync(work)
@@ -101,21 +99,26 @@ async def in_transaction(settings: OwnerSettings, work: Callable[[Connection], T
 
 async def upgrade(settings: OwnerSettings, revision: str = "head") -> None:
     """Wait for the database and both of its roles, then upgrade it."""
-    await wait_for_database(settings.owner, "DATABASE_URL")
-    await wait_for_database(settings.runtime, "APP_DATABASE_URL")
+    for address, variable in ((settings.owner, "DATABASE_URL"), (settings.runtime, "APP_DATABASE_URL")):
+        await (await wait_for_database(address, variable)).close()
     logger.info("Running Alembic migrations...")
-    role = settings.runtime.username or ""
+    role = settings.runtime.username
     await in_transaction(settings, lambda connection: run_migrations(connection, role, revision))
     logger.info("Migrations completed successfully")
 
 
 async def downgrade(settings: OwnerSettings, revision: str) -> None:
-    role = settings.runtime.username or ""
+    role = settings.runtime.username
     await in_transaction(settings, lambda connection: run_downgrade(connection, role, revision))
 
 
 def new_revision(connection: Connection, message: str, empty: bool) -> tuple[str, str]:
     """Name and content of a new revision file that brings the database's schema to the models'."""
+    from src.models import metadata
+
+    context = MigrationContext.configure(connection)
+    if frozenset(context.get_current_heads()) != heads():
+        raise ConfigurationError("the database is not at the code's head; run `make migrate` first")
     differences = schema_differences(connection)
     if not differences and not empty:
         raise ConfigurationError(
@@ -123,9 +126,8 @@ def new_revision(connection: Connection, message: str, empty: bool) -> tuple[str
         )
     with tempfile.TemporaryDirectory() as directory:
         config = alembic_config(connection)
-        config.set_main_option(
-            "version_locations", os.pathsep.join((str(MIGRATIONS / "versions"), directory))
-        )
+        config.attributes["metadata"] = metadata
+        config.set_main_option("version_locations", os.pathsep.join((str(VERSIONS), directory)))
         # Alembic announces its file on standard output, which is the caller's.
         with contextlib.redirect_stdout(sys.stderr):
             command.revision(config, message=message, autogenerate=not empty, version_path=directory)
@@ -176,8 +178,9 @@ def main() -> int:
     logs.configure("INFO")
     try:
         return asyncio.run(_main(_arguments()))
-    except (ConfigurationError, DatabaseUnavailable) as error:
-        logger.error("%s", error)
+    except (CommandError, ConfigurationError, DatabaseUnavailableError) as error:
+        for line in str(error).splitlines():
+            logger.error("%s", line)
         return 1
 
 

@@ -10,12 +10,11 @@ and answers "wrong password" for a missing one, too. So that answer is believed 
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import asyncpg
 
-if TYPE_CHECKING:
-    from sqlalchemy import URL
+from src.core.config import DatabaseAddress
 
 INTERVAL = 0.1
 CONNECT_TIMEOUT = 5.0
@@ -35,25 +34,33 @@ NOT_YET = (
 logger = logging.getLogger(__name__)
 
 
-class DatabaseUnavailable(Exception):
+class DatabaseUnavailableError(Exception):
     """One line that says which database did not answer, what it said last and what to do."""
 
 
 async def wait_for_database(
-    url: "URL", variable: str, limit: float = LIMIT, password_grace: float = PASSWORD_GRACE
-) -> None:
-    """Return once ``url``'s role can log in to its database; ``variable`` is where the URL was given."""
-    where = f"{url.username} at {url.host}:{url.port or 5432}/{url.database}"
+    address: DatabaseAddress,
+    variable: str,
+    *,
+    limit: float = LIMIT,
+    password_grace: float = PASSWORD_GRACE,
+    meanwhile: Callable[[], object] | None = None,
+) -> asyncpg.Connection:
+    """A connection, once ``address``'s role can log in; ``variable`` is where the address was given.
+
+    ``meanwhile`` is done once, after the first vain attempt: work that can be done while a server is made.
+    """
+    where = f"{address.username} at {address.host}:{address.port}/{address.database}"
     deadline = time.monotonic() + limit
     rejected_since: float | None = None
     said = ""
     while True:
         try:
-            await _log_in(url)
+            return await _connect(address)
         except asyncpg.InvalidPasswordError:
             rejected_since = rejected_since or time.monotonic()
             if time.monotonic() - rejected_since >= password_grace:
-                raise DatabaseUnavailable(
+                raise DatabaseUnavailableError(
                     f"{variable}: {where}: the server rejects this password, or has no such role; "
                     "run the environment's playbook, which sets both, and look at env/local.<env>.yml"
                 ) from None
@@ -61,25 +68,26 @@ async def wait_for_database(
         except NOT_YET as error:
             rejected_since = None
             reason = str(error) or type(error).__name__
-        else:
-            return
         if time.monotonic() >= deadline:
-            raise DatabaseUnavailable(
+            raise DatabaseUnavailableError(
                 f"{variable}: {where}: no login in {limit:.0f} s, last answer: {reason}; is the server up?"
             )
         if reason != said:
             logger.info("Waiting for %s: %s", where, reason)
             said = reason
-        await asyncio.sleep(INTERVAL)
+        if meanwhile is not None:
+            meanwhile()
+            meanwhile = None
+        else:
+            await asyncio.sleep(INTERVAL)
 
 
-async def _log_in(url: "URL") -> None:
-    connection = await asyncpg.connect(
-        host=url.host,
-        port=url.port or 5432,
-        user=url.username,
-        password=url.password,
-        database=url.database,
+async def _connect(address: DatabaseAddress) -> asyncpg.Connection:
+    return await asyncpg.connect(
+        host=address.host,
+        port=address.port,
+        user=address.username,
+        password=address.password,
+        database=address.database,
         timeout=CONNECT_TIMEOUT,
     )
-    await connection.close()

@@ -6,20 +6,20 @@ It never connects by itself: which database is changed is the caller's decision,
 from typing import Any, Literal
 
 from alembic import context
-from sqlmodel.sql.sqltypes import AutoString
 
 from src.core.migrate import COMPARISON
-from src.models import metadata
 
 
 def _render_item(kind: str, item: Any, autogen_context: Any) -> str | Literal[False]:
     """Revisions outlive SQLModel's own types: they say what the database has."""
-    if kind == "type" and isinstance(item, AutoString):
+    if kind == "type" and type(item).__name__ == "AutoString":
         return f"sa.String({item.length or ''})"
     return False
 
 
 connection = context.config.attributes.get("connection")
+# Given only where models and database are compared; an upgrade does without importing the models.
+metadata = context.config.attributes.get("metadata")
 if connection is None:
     raise RuntimeError("no connection was handed over; use: python -m src.core.migrate")
 
