@@ -29,6 +29,10 @@ def container_hash(spec: dict[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
+def _carries(labels: dict[str, str] | None, wanted: dict[str, str]) -> bool:
+    return all((labels or {}).get(key) == value for key, value in wanted.items())
+
+
 def _owner(labels: dict[str, str], declared: dict[str, str]) -> str | None:
     """Return why an object with these labels is not ours, or None when it is."""
     for key, value in declared.items():
@@ -146,7 +150,7 @@ def other_checkouts(survey: dict[str, Any], own: dict[str, str], checkout_label:
     labels = [found["Config"]["Labels"] or {} for found in survey["containers"].values()]
     labels += [found["Labels"] or {} for kind in ("networks", "volumes") for found in survey[kind].values()]
     identity = {key: value for key, value in own.items() if key != checkout_label}
-    same = [found for found in labels if checkout_label in found and identity.items() <= found.items()]
+    same = [found for found in labels if checkout_label in found and _carries(found, identity)]
     return sorted({found[checkout_label] for found in same} - {own[checkout_label]})
 
 
@@ -183,14 +187,14 @@ def container_status_lines(survey: dict[str, Any], labels: dict[str, str]) -> li
     """Return a line for people for each container, network and volume that carries the labels."""
     lines = []
     for name, found in sorted(survey["containers"].items()):
-        if labels.items() <= (found["Config"]["Labels"] or {}).items():
+        if _carries(found["Config"]["Labels"], labels):
             state = found["State"]
             health = (state.get("Health") or {}).get("Status", "")
             told = f"exited with {state['ExitCode']}" if state["Status"] == "exited" else f"{state['Status']} {health}".strip()
             lines.append(f"  {name:<28} {told:<20} {_ports(found)}".rstrip())
     for kind in ("networks", "volumes"):
         for name, found in sorted(survey[kind].items()):
-            if labels.items() <= (found["Labels"] or {}).items():
+            if _carries(found["Labels"], labels):
                 lines.append(f"  {name:<28} {kind.removesuffix('s')}")
     return lines
 

@@ -44,7 +44,7 @@ class LookupModule(LookupBase):
     def run(self, terms: list[Any], variables: dict | None = None, **kwargs: Any) -> list[list[str]]:
         """Return a list with one list of lines, see RETURN; raises AnsibleLookupError where the engine does not answer."""
         self.set_options(var_options=variables, direct=kwargs)
-        wanted = self.get_option("labels").items()
+        wanted = dict(self.get_option("labels"))
         try:
             client = docker.from_env(timeout=120)
             try:
@@ -57,6 +57,6 @@ class LookupModule(LookupBase):
             [
                 f"{volume['Name']}  {volume['UsageData']['Size'] / 1e6:.1f} MB, {age(volume['CreatedAt'])}"
                 for volume in sorted(volumes, key=lambda entry: entry["Name"])
-                if wanted <= (volume["Labels"] or {}).items()
+                if wanted.items() <= (volume["Labels"] or {}).items()
             ]
         ]
