@@ -38,7 +38,7 @@ options:
 
 RETURN = """
 seconds:
-  description: Container name to the seconds from its start until it was ready; absent for those that were ready at the first look.
+  description: Container name to the seconds between its start and the first look that found it ready.
   type: dict
 """
 
@@ -58,13 +58,12 @@ def started_seconds_ago(started_at: str) -> float:
 def wait_for_one(
     client: docker.APIClient, name: str, command: list[str], deadline: float, stop: threading.Event
 ) -> float | None:
-    """Return the seconds from the container's start to readiness, None if it was ready at once or ``stop`` was set.
+    """Return the seconds between the container's start and the first look that found it ready, None if ``stop`` was set.
 
     :raises NotReadyError: it exited, restarted, turned unhealthy, does not exist, or the deadline passed.
     """
     restarts = None
     last = "its readiness command has not answered yet"
-    first_look = True
     while not stop.is_set():
         try:
             found = client.inspect_container(name)
@@ -83,12 +82,11 @@ def wait_for_one(
             created = client.exec_create(name, command)
             output = client.exec_start(created["Id"])
             if client.exec_inspect(created["Id"])["ExitCode"] == 0:
-                return None if first_look else started_seconds_ago(state["StartedAt"])
+                return started_seconds_ago(state["StartedAt"])
             last = output.decode(errors="replace").strip() or last
         except docker.errors.APIError as error:
             # It stopped between the look and the question; the next look says why.
             last = error.explanation or str(error)
-        first_look = False
         if time.monotonic() > deadline:
             raise NotReadyError(f"{name} is not ready in time; it last said: {last}")
         time.sleep(0.1)

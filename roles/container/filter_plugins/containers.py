@@ -52,7 +52,7 @@ def _live_drift(spec: dict[str, Any], found: dict[str, Any]) -> str | None:
         "memory limit": (_bytes(spec["memory"]), host["Memory"]),
         "cpu limit": (int(float(spec["cpus"]) * 1e9), host["NanoCpus"]),
         # The engine says null, 0 or -1 for "no limit", depending on its version and on who set it last.
-        "pids limit": (max(spec["pids_limit"], 0), max(host.get("PidsLimit") or 0, 0)),
+        "pids limit": (0, max(host.get("PidsLimit") or 0, 0)),
     }
     for what, (wanted, has) in declared.items():
         if wanted != has:
@@ -199,6 +199,14 @@ def container_status_lines(survey: dict[str, Any], labels: dict[str, str]) -> li
     return lines
 
 
+def container_age(seconds: int) -> str:
+    """Return a duration for people, in the largest unit of which there are two: ``95`` is ``95 s``."""
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
 def container_probes(specs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return what ``container_wait`` needs of each spec: ``name`` and ``ready``, no environment."""
     return [{"name": spec["name"], "ready": spec["ready"]} for spec in specs]
@@ -230,6 +238,7 @@ class FilterModule:
             "other_checkouts": other_checkouts,
             "port_lines": port_lines,
             "container_status_lines": container_status_lines,
+            "container_age": container_age,
             "container_probes": container_probes,
             "container_redact": container_redact,
             "container_port_clashes": container_port_clashes,
