@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,18 +91,15 @@ def give_to_owner_of(folder: Path, path: Path) -> None:
 
 
 def create(path: Path, text: str) -> None:
-    """Write the file whole and only if nobody else did: a person's file is never replaced."""
+    """Write the file only if there is none: a person's file is never replaced."""
     make_parents(path.parent)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        give_to_owner_of(path.parent, temporary)
-        with contextlib.suppress(FileExistsError):
-            path.hardlink_to(temporary)
-    finally:
-        temporary.unlink(missing_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    give_to_owner_of(path.parent, path)
 
 
 class ActionModule(ActionBase):
