@@ -90,7 +90,6 @@ class Environment(BaseSettings):
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
-        populate_by_name=True,
     )
 
     @classmethod
@@ -170,10 +169,10 @@ class CallbackSettings(ServerSettings):
 S = TypeVar("S", bound=Environment)
 
 
-def load(settings: type[S], **values: Any) -> S:
+def load(settings: type[S]) -> S:
     """Read ``settings`` from the environment; what is wrong becomes one line per variable."""
     try:
-        return settings(**values)
+        return settings()
     except ValidationError as error:
         raise ConfigurationError("\n".join(_line(problem) for problem in error.errors())) from None
 

@@ -1,0 +1,62 @@
+"""Rules that every table follows."""
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Table
+from sqlmodel import SQLModel
+
+import src.models
+from src.models import ProviderAuditLog, metadata
+
+TABLES = list(metadata.tables.values())
+MODELS = [model for name in src.models.__all__ if isinstance(model := getattr(src.models, name), type)]
+
+
+def test_the_five_tables() -> None:
+    assert set(metadata.tables) >= {
+        "users",
+        "providers",
+        "provider_connections",
+        "provider_tokens",
+        "provider_audit_logs",
+    }
+
+
+@pytest.mark.parametrize("table", TABLES, ids=str)
+def test_key_is_a_uuid_from_either_side(table: Table) -> None:
+    (column,) = table.primary_key.columns
+    assert isinstance(column.type, sa.Uuid)
+    assert column.default is not None
+    assert column.server_default is not None
+
+
+@pytest.mark.parametrize("table", TABLES, ids=str)
+def test_times_have_a_zone(table: Table) -> None:
+    times = [column for column in table.columns if isinstance(column.type, sa.DateTime)]
+    assert times
+    assert all(column.type.timezone for column in times)
+
+
+@pytest.mark.parametrize("table", TABLES, ids=str)
+def test_no_enum_type_to_survive_a_downgrade(table: Table) -> None:
+    assert not [column for column in table.columns if isinstance(column.type, sa.Enum)]
+
+
+@pytest.mark.parametrize("table", TABLES, ids=str)
+def test_every_constraint_and_index_is_named_by_the_convention(table: Table) -> None:
+    prefixes = {"pk", "fk", "uq", "ck", "ix"}
+    for item in (*table.constraints, *table.indexes):
+        assert item.name is not None
+        kind, _, rest = str(item.name).partition("_")
+        assert kind in prefixes
+        assert rest.startswith(table.name)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_no_relationship_loads_by_itself(model: type[SQLModel]) -> None:
+    for relationship in sa.inspect(model).relationships:
+        assert relationship.lazy == "raise", relationship
+
+
+def test_audit_log_depends_on_nothing() -> None:
+    assert not sa.inspect(ProviderAuditLog).local_table.foreign_keys

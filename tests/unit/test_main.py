@@ -1,0 +1,53 @@
+"""The app in this process, with everything it needs out of reach."""
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from src.core.config import ConfigurationError
+from src.main import create_app
+
+
+async def get(app: FastAPI, path: str) -> httpx.Response:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://app") as client,
+    ):
+        return await client.get(path)
+
+
+async def test_health_needs_nothing(environment: dict[str, str]) -> None:
+    response = await get(create_app(), "/health")
+    assert response.status_code == 200
+    assert response.content == b'{"status":"ok"}'
+
+
+async def test_not_ready_without_its_services(
+    environment: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    response = await get(create_app(), "/ready")
+    assert response.status_code == 503
+    assert response.json() == {
+        "status": "not ready",
+        "checks": {"database": "unreachable", "redis": "unreachable", "migrations": "not at head"},
+    }
+    assert "Not ready: database" in caplog.text
+    assert "s3cret" not in caplog.text + response.text
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
+async def test_documented_everywhere_but_in_production(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    assert (await get(create_app(), path)).status_code == 200
+    for name, value in {"ENVIRONMENT": "production", "TESTING": "false", "DEBUG": "false"}.items():
+        monkeypatch.setenv(name, value)
+    assert (await get(create_app(), path)).status_code == 404
+
+
+def test_does_not_start_on_a_bad_environment(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REDIS_URL")
+    with pytest.raises(ConfigurationError, match="REDIS_URL"):
+        create_app()
