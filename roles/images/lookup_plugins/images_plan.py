@@ -1,0 +1,252 @@
+"""Which images an environment runs, and what is missing for that."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.lookup import LookupBase
+
+DOCUMENTATION = r"""
+name: images_plan
+author: Dashtam contributors
+short_description: Resolves image references, asking the engine what is present
+description:
+  - Asks the engine through its API, in the controller's own process. No registry is asked unless O(ask_registry) says so.
+  - Built images are tagged with a hash of what they are made of, so a present one is also up to date.
+  - The answer holds C(family), C(images) (the references to run), C(python), C(base), C(pull) and C(build) (what is missing, in order),
+    C(undecided) (only a registry's answer can decide), C(reason) and C(error) (one line each, or empty).
+options:
+  source: {description: "V(auto), V(pull) or V(build).", type: str, required: true}
+  family: {description: Family recorded on a data volume, or empty., type: str, default: ""}
+  registry: {description: Prefix of the official references., type: str, default: ""}
+  postgres: {description: Official PostgreSQL image., type: str, required: true}
+  redis: {description: Official Redis image., type: str, required: true}
+  python: {description: Official Python image., type: str, required: true}
+  prefix: {description: Prefix of the built references., type: str, required: true}
+  requirements: {description: Path of the hash-pinned requirements of the app image., type: str, required: true}
+  files: {description: Folder with one build context per image., type: str, required: true}
+  rebuild: {description: Whether present images are taken as missing., type: bool, default: false}
+  ask_registry: {description: Whether an undecided plan may ask the registry., type: bool, default: false}
+"""
+
+FAMILIES = {"official": "the official images", "debian": "the images built from Debian packages"}
+MOVE = "To move the data: make a backup, remove the environment with its volume, start it again, restore."
+
+# Each built image and the one it starts from.
+BUILT = {"base": "", "postgres": "base", "redis": "base", "python": "base", "app": "python"}
+RUN = ("postgres", "redis", "app")
+
+# What the engine says when it did not reach a registry at all. A registry that answers with a refusal is not in here.
+NO_ANSWER = (
+    "dial tcp",
+    "no such host",
+    "connection refused",
+    "connection reset",
+    "i/o timeout",
+    "timed out",
+    "timeout exceeded",
+    "handshake timeout",
+    "deadline exceeded",
+    "network is unreachable",
+    "proxyconnect",
+    "eof",
+    "x509",
+    "request canceled",
+    "server misbehaving",
+)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the role was asked for."""
+
+    source: str
+    family: str
+    official: dict[str, str]
+    built: dict[str, str]
+    rebuild: bool = False
+
+
+@dataclass
+class Plan:
+    """The answer of the lookup, see DOCUMENTATION."""
+
+    family: str = ""
+    images: dict[str, str] = field(default_factory=dict)
+    base: str = ""
+    python: str = ""
+    pull: list[str] = field(default_factory=list)
+    build: list[str] = field(default_factory=list)
+    undecided: bool = False
+    reason: str = ""
+    error: str = ""
+
+
+def digest(*parts: str) -> str:
+    """Hash parts so that no two lists of parts give the same text."""
+    return hashlib.sha256("".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()[:12]
+
+
+def folder_digest(folder: Path) -> str:
+    """Hash names and contents of a build context."""
+    parts: list[str] = []
+    for path in sorted(folder.iterdir()):
+        parts += [path.name, path.read_text(encoding="utf-8")]
+    return digest(*parts)
+
+
+def built_references(prefix: str, files: Path, requirements: str, official_python: str) -> tuple[dict[str, str], dict[str, str]]:
+    """References of the built images, and those of the app image by family.
+
+    The CA bundle and the package index are no inputs: what is installed is fixed by the hashes in the requirements.
+    """
+    references: dict[str, str] = {}
+    for name, parent in BUILT.items():
+        parts = [folder_digest(files / name), references.get(parent, "")]
+        if name == "app":
+            parts.append(requirements)
+        references[name] = f"{prefix}/{name}:{digest(*parts)}"
+    apps = {
+        "debian": references["app"],
+        "official": f"{prefix}/app:{digest(folder_digest(files / 'app'), official_python, requirements)}",
+    }
+    return references, apps
+
+
+def contradiction(source: str, family: str) -> str:
+    """Why a volume's family forbids a source, or nothing."""
+    asked = {"pull": "official", "build": "debian"}.get(source)
+    if not family or asked in (None, family):
+        return ""
+    return (
+        f"images_source is {source}, but the data volume belongs to {FAMILIES[family]} (family {family}), and the other "
+        f"family's PostgreSQL must not open its files. Set images_source to auto to go on as before. {MOVE}"
+    )
+
+
+def decide(wanted: Wanted, present: Callable[[str], bool]) -> tuple[str, bool]:
+    """The family, and whether only a registry can tell."""
+    if wanted.source != "auto":
+        return ("official" if wanted.source == "pull" else "debian"), False
+    if wanted.family:
+        return wanted.family, False
+    official, built = wanted.official, wanted.built
+    if present(official["postgres"]) and present(official["redis"]) and (present(official["app"]) or present(official["python"])):
+        return "official", False
+    if present(built["postgres"]) and present(built["redis"]) and (present(built["app"]) or present(built["python"])):
+        return "debian", False
+    return "official", True
+
+
+def make_plan(wanted: Wanted, present: Callable[[str], bool], registry_error: Callable[[str], str] | None = None) -> Plan:
+    """Decide the family and list what is missing.
+
+    registry_error gives one line where no registry answers for a reference; without it nothing is asked.
+    """
+    error = contradiction(wanted.source, wanted.family)
+    if error:
+        return Plan(error=error)
+    family, undecided = decide(wanted, present)
+    reason = ""
+    if undecided and registry_error is not None:
+        undecided = False
+        reason = registry_error(wanted.official["postgres"])
+        if reason:
+            family = "debian"
+    references = wanted.official if family == "official" else wanted.built
+    plan = Plan(
+        family=family,
+        images={name: references[name] for name in RUN},
+        base=references.get("base", ""),
+        python=references["python"],
+        undecided=undecided,
+        reason=reason,
+    )
+
+    def missing(name: str) -> bool:
+        return wanted.rebuild or not present(references[name])
+
+    needed = [name for name in RUN if missing(name)]
+    if family == "official":
+        plan.pull = [references[name] for name in needed if name != "app"]
+        if "app" in needed:
+            plan.build = ["app"]
+            if missing("python"):
+                plan.pull.append(references["python"])
+    else:
+        for name in reversed(BUILT):
+            children = [child for child in plan.build if BUILT[child] == name]
+            if name in needed or (children and missing(name)):
+                plan.build.insert(0, name)
+    return plan
+
+
+def no_answer(message: str) -> bool:
+    """Whether the engine's words mean that no registry answered."""
+    return any(sign in message.lower() for sign in NO_ANSWER)
+
+
+class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core ships no types
+    """The lookup itself: files and engine in, plan out."""
+
+    def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[dict[str, Any]]:
+        """Return one plan."""
+        self.set_options(var_options=variables, direct=kwargs)
+        try:
+            import docker
+            from requests.exceptions import RequestException
+        except ImportError as error:
+            raise AnsibleError(f"The Python that runs Ansible lacks the docker package: {error}") from error
+
+        requirements_path = Path(self.get_option("requirements"))
+        try:
+            requirements = requirements_path.read_text(encoding="utf-8")
+        except OSError as error:
+            return [Plan(error=f"images_requirements: {requirements_path}: {error.strerror}.").__dict__]
+        registry = self.get_option("registry")
+        official = {name: registry + self.get_option(name) for name in ("postgres", "redis", "python")}
+        built, apps = built_references(
+            self.get_option("prefix"), Path(self.get_option("files")), requirements, official["python"]
+        )
+        wanted = Wanted(
+            source=self.get_option("source"),
+            family=self.get_option("family"),
+            official=official | {"app": apps["official"]},
+            built=built,
+            rebuild=self.get_option("rebuild"),
+        )
+        try:
+            # Below the engine's own patience with a registry that swallows packets.
+            api = docker.from_env(timeout=20).api
+        except docker.errors.DockerException as error:
+            return [Plan(error=f"No Docker engine answers: {error}").__dict__]
+
+        def present(reference: str) -> bool:
+            try:
+                api.inspect_image(reference)
+            except docker.errors.ImageNotFound:
+                return False
+            return True
+
+        def registry_error(reference: str) -> str:
+            try:
+                api.inspect_distribution(reference)
+            except docker.errors.APIError as error:
+                message = str(error.explanation or error)
+                return message if no_answer(message) else ""
+            except RequestException:
+                return "no answer within 20 s"
+            return ""
+
+        try:
+            plan = make_plan(wanted, present, registry_error if self.get_option("ask_registry") else None)
+        except (docker.errors.DockerException, RequestException) as error:
+            return [Plan(error=f"The Docker engine does not answer: {error}").__dict__]
+        finally:
+            api.close()
+        return [plan.__dict__]
