@@ -125,7 +125,7 @@ def load(path: Path) -> x509.Certificate | None:
     """The certificate, or none where there is none that can be read as one."""
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, IsADirectoryError, ValueError):
         return None
 
 
@@ -133,7 +133,7 @@ def opens(key: Path, certificate: x509.Certificate) -> bool:
     """Whether the private key is the certificate's."""
     try:
         private = load_pem_private_key(key.read_bytes(), password=None)
-    except (FileNotFoundError, ValueError, TypeError):
+    except (FileNotFoundError, IsADirectoryError, ValueError, TypeError):
         return False
     spelling = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return private.public_key().public_bytes(*spelling) == certificate.public_key().public_bytes(*spelling)

@@ -49,10 +49,10 @@ def split(text: str) -> tuple[str | None, str]:
 
 def differing(current: str, wanted: str) -> list[str]:
     """What a person changed, in the order of the lines: names of variables, or `line <n>` where a line holds none."""
-    unchanged = set(current.splitlines()) & set(wanted.splitlines())
+    unchanged = set(current.split("\n")) & set(wanted.split("\n"))
     changed: dict[str, None] = {}
     for text in (current, wanted):
-        for number, line in enumerate(text.splitlines(), start=1):
+        for number, line in enumerate(text.split("\n"), start=1):
             if line.strip() and line not in unchanged:
                 assignment = ASSIGNMENT.match(line)
                 if assignment:

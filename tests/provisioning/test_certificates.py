@@ -1,0 +1,321 @@
+"""The certificates role: what it makes is accepted and refused by real TLS, and is renewed when it must be."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import ssl
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+ROLE = Path(__file__).parents[2] / "roles" / "certificates"
+SERVICES = ["app", "callback", "postgres", "redis", "fake-schwab"]
+NAMES = frozenset(["localhost", "127.0.0.1", "::1", *SERVICES])
+
+
+def load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+certificates = load(ROLE / "action_plugins" / "certificates_set.py")
+certificate_permits = load(ROLE / "filter_plugins" / "certificate_permits.py").certificate_permits
+WANTED = certificates.Wanted(
+    names=NAMES, renew_before=timedelta(days=30), server_lifetime=timedelta(days=397), key_owner=-1
+)
+
+PLAY = """
+- name: Certificates
+  hosts: localhost
+  gather_facts: false
+  vars:
+    ansible_python_interpreter: "{{ ansible_playbook_python }}"
+  tasks:
+    - name: Make
+      ansible.builtin.import_role: {name: certificates}
+      vars:
+        certificates_directory: "{{ playbook_dir }}/certs"
+        certificates_names: "{{ names }}"
+        certificates_days: "{{ days | default(397) }}"
+    - name: Tell
+      ansible.builtin.debug:
+        msg: "fingerprint {{ certificates_fingerprint }} {{ certificates_files.ca_key }}"
+"""
+
+
+def start(folder: Path, *arguments: str, names: list[str] | None = None, umask: int = 0o022) -> subprocess.Popen[str]:
+    (folder / "play.yml").write_text(PLAY, encoding="utf-8")
+    (folder / "ansible.cfg").write_text("[defaults]\n", encoding="utf-8")
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "-c", "local"]
+    settings = {"ANSIBLE_ROLES_PATH": str(ROLE.parent), "ANSIBLE_CONFIG": str(folder / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    return subprocess.Popen(
+        [*command, str(folder / "play.yml"), "-e", json.dumps({"names": names or SERVICES}), *arguments],
+        env={**os.environ, **settings},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        umask=umask,
+    )
+
+
+def play(folder: Path, *arguments: str, fails: bool = False, **options: Any) -> str:
+    process = start(folder, *arguments, **options)
+    output, _ = process.communicate()
+    assert (process.returncode != 0) == fails, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A set as the role makes it, in a path with a space and with a closed umask; and what the run printed."""
+    folder = tmp_path_factory.mktemp("a folder")
+    dry = play(folder, "--check", "--diff")
+    assert "fingerprint not made yet" in dry
+    assert not (folder / "certs").exists()
+    return folder, play(folder, "-vvvvv", "--diff", umask=0o077)
+
+
+@pytest.fixture
+def files(made: tuple[Path, str], tmp_path: Path) -> Any:
+    """A copy of the set, to spoil."""
+    shutil.copytree(made[0] / "certs", tmp_path / "certs")
+    return certificates.Files(tmp_path / "certs")
+
+
+def test_a_second_run_changes_nothing_and_calls_no_module(made: tuple[Path, str]) -> None:
+    output = play(made[0], "-vvv")
+    assert "changed=0" in output
+    assert "AnsiballZ" not in output
+    assert "fingerprint not made yet" not in output
+
+
+def test_no_key_is_shown_at_any_verbosity(made: tuple[Path, str]) -> None:
+    folder, output = made
+    assert "PRIVATE KEY" not in output
+    for key in (folder / "certs" / "key.pem", folder / "certs" / "private" / "ca-key.pem"):
+        assert key.read_text(encoding="ascii").splitlines()[1] not in output
+
+
+def test_modes_do_not_depend_on_the_umask(made: tuple[Path, str]) -> None:
+    folder = made[0] / "certs"
+    modes = {str(path.relative_to(folder)): stat.S_IMODE(path.stat().st_mode) for path in [folder, *folder.rglob("*")]}
+    assert modes == {
+        ".": 0o755,
+        "ca.pem": 0o644,
+        "cert.pem": 0o644,
+        "key.pem": 0o600,
+        "private": 0o700,
+        "private/ca-key.pem": 0o600,
+    }
+
+
+def test_certificates_keep_the_rules_of_browsers_and_systems(made: tuple[Path, str]) -> None:
+    folder = made[0] / "certs"
+    ca, server = (x509.load_pem_x509_certificate((folder / name).read_bytes()) for name in ("ca.pem", "cert.pem"))
+    assert certificates.names_of(server) == NAMES
+    assert server.not_valid_after_utc - server.not_valid_before_utc <= timedelta(days=825)
+    assert ca.not_valid_after_utc - ca.not_valid_before_utc > timedelta(days=3600)
+    usages = server.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(usages) == [ExtendedKeyUsageOID.SERVER_AUTH]
+    for certificate, is_ca in ((ca, True), (server, False)):
+        basic = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+        assert basic.critical
+        assert basic.value.ca is is_ca
+        assert certificate.extensions.get_extension_for_class(x509.KeyUsage).critical
+        assert isinstance(certificate.public_key(), ec.EllipticCurvePublicKey)
+    assert ca.extensions.get_extension_for_class(x509.NameConstraints).critical
+    assert set(certificate_permits((folder / "ca.pem").read_text())) == {"localhost", *SERVICES, "127.0.0.0/8", "::1/128"}
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl on this machine")
+def test_openssl_verifies_the_chain(made: tuple[Path, str]) -> None:
+    folder = made[0] / "certs"
+    options = ["-x509_strict", "-purpose", "sslserver", "-CAfile", str(folder / "ca.pem"), str(folder / "cert.pem")]
+    subprocess.run(["openssl", "verify", *options], check=True, capture_output=True)
+
+
+def handshake(folder: Path, cert: Path, key: Path, name: str) -> None:
+    """A TLS handshake in memory, the client verifying the name with the CA of the folder alone."""
+    server_side, client_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    server_side.load_cert_chain(cert, key)
+    client_side.load_verify_locations(folder / "ca.pem")
+    client_side.verify_flags |= ssl.VERIFY_X509_STRICT
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = client_side.wrap_bio(to_client, to_server, server_hostname=name)
+    server = server_side.wrap_bio(to_server, to_client, server_side=True)
+    for _ in range(3):
+        for side in (client, server):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+    assert client.cipher()
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_clients_accept_every_name(made: tuple[Path, str], name: str) -> None:
+    folder = made[0] / "certs"
+    handshake(folder, folder / "cert.pem", folder / "key.pem", name)
+
+
+def sign(folder: Path, target: Path, name: str, days: int = 10, issuer: str = "private/ca-key.pem") -> tuple[Path, Path]:
+    """What somebody with the CA's key could make: a certificate for any name."""
+    ca = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
+    ca_key = load_pem_private_key((folder / issuer).read_bytes(), password=None)
+    assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP256R1())
+    try:
+        alternative: x509.GeneralName = x509.IPAddress(ip_address(name))
+    except ValueError:
+        alternative = x509.DNSName(name)
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "other")]))
+        .issuer_name(ca.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    cert_path, key_path = target / "other.pem", target / "other-key.pem"
+    cert_path.write_bytes(certificate.public_bytes(Encoding.PEM))
+    key_path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return cert_path, key_path
+
+
+@pytest.mark.parametrize("name", ["example.com", "api.schwabapi.com", "shop.app", "x.redis", "10.0.0.1", "2001:db8::1"])
+def test_clients_refuse_what_the_ca_may_not_sign(made: tuple[Path, str], tmp_path: Path, name: str) -> None:
+    folder = made[0] / "certs"
+    with pytest.raises(ssl.SSLCertVerificationError, match=r"permitted subtree violation|excluded subtree violation"):
+        handshake(folder, *sign(folder, tmp_path, name), name)
+    handshake(folder, *sign(folder, tmp_path, "app"), "app")
+
+
+def test_a_good_set_is_good(files: Any) -> None:
+    state, changed = certificates.work(files, WANTED, [], [], dry_run=False)
+    assert (state.ca, state.server, changed) == ("", "", False)
+    assert len(state.fingerprint) == 64
+
+
+def swap_key(files: Any) -> None:
+    files.key.write_bytes(files.ca_key.read_bytes())
+
+
+def other_ca(files: Any) -> None:
+    cert, key = sign(files.folder, files.folder, "localhost")
+    files.ca_key.write_bytes(key.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "ca", "server"),
+    [
+        (lambda files: files.cert.unlink(), "", "there is none"),
+        (lambda files: files.cert.write_text("no certificate"), "", "there is none"),
+        (lambda files: files.key.unlink(), "", "key.pem does not belong to it"),
+        (swap_key, "", "key.pem does not belong to it"),
+        (lambda files: files.ca.unlink(), "there is none", "another CA signed it"),
+        (lambda files: files.ca.write_bytes(files.cert.read_bytes()), "ca.pem is no CA's certificate", "another CA signed it"),
+        (lambda files: (other_ca(files), files.cert.unlink()), "the CA's key does not belong to ca.pem", "there is none"),
+    ],
+)
+def test_what_does_not_belong_together_is_made_anew(files: Any, spoil: Callable[[Any], object], ca: str, server: str) -> None:
+    spoil(files)
+    state = certificates.inspect(files, WANTED)
+    assert (state.ca, state.server, state.fingerprint) == (ca, server, "")
+
+
+def test_names_and_time_ask_for_renewal(files: Any) -> None:
+    more = certificates.inspect(files, replace(WANTED, names=NAMES - {"redis"}))
+    assert (more.ca, more.server) == ("", "its names are others")
+    foreign = certificates.inspect(files, replace(WANTED, names=NAMES | {"worker"}))
+    assert foreign.ca == "the old one may not sign for worker"
+    now = datetime.now(UTC)
+    assert certificates.inspect(files, WANTED, now + timedelta(days=360)).server == ""
+    soon = certificates.inspect(files, WANTED, now + timedelta(days=370))
+    assert (soon.ca, soon.server[:10]) == ("", "it ends on")
+    late = certificates.inspect(files, WANTED, now + timedelta(days=3300))
+    assert late.ca.startswith("the old one ends on")
+    assert late.server
+
+
+def test_a_set_without_the_cas_key_serves_until_it_must_be_renewed(files: Any) -> None:
+    files.ca_key.unlink()
+    assert certificates.inspect(files, WANTED).fingerprint
+    files.cert.unlink()
+    with pytest.raises(certificates.Problem, match=r"the key of ca\.pem is missing: restore"):
+        certificates.inspect(files, WANTED)
+
+
+def test_modes_are_repaired_and_empty_mount_points_removed(files: Any) -> None:
+    files.key.chmod(0o644)
+    files.cert.unlink()
+    files.cert.mkdir()
+    state, changed = certificates.work(files, WANTED, [], [], dry_run=True)
+    assert changed
+    assert files.cert.is_dir()
+    state, changed = certificates.work(files, WANTED, [], [], dry_run=False)
+    assert changed
+    assert state.server == "there is none"
+    assert stat.S_IMODE(files.key.stat().st_mode) == 0o600
+    files.cert.mkdir()
+    (files.cert / "a file").touch()
+    with pytest.raises(certificates.Problem, match=r"cert\.pem: is a folder with something in it"):
+        certificates.work(files, WANTED, [], [], dry_run=False)
+
+
+def test_the_second_of_two_runs_keeps_what_the_first_made(files: Any, tmp_path: Path) -> None:
+    before = files.ca.read_bytes(), files.cert.read_bytes()
+    state, changed = certificates.work(files, WANTED, ["cert", "key"], ["cert", "key"], dry_run=False)
+    assert (state.server, changed) == ("", False)
+    assert (files.ca.read_bytes(), files.cert.read_bytes()) == before
+
+
+def test_runs_at_the_same_time_make_one_set(tmp_path: Path) -> None:
+    processes = [start(tmp_path), start(tmp_path)]
+    outputs = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    state = certificates.inspect(certificates.Files(tmp_path / "certs"), WANTED)
+    assert all(f"fingerprint {state.fingerprint}" in output for output in outputs)
+
+
+def test_a_renewal_keeps_the_ca_and_a_new_ca_is_said_loudly(made: tuple[Path, str], files: Any, tmp_path: Path) -> None:
+    ca = files.ca.read_bytes()
+    fewer = play(tmp_path, names=SERVICES[:-1])
+    assert files.ca.read_bytes() == ca
+    assert "WARNING" not in fewer
+    assert certificates.inspect(files, replace(WANTED, names=NAMES - {SERVICES[-1]})).server == ""
+
+    more = play(tmp_path, names=[*SERVICES, "worker", "10.1.2.3"])
+    assert files.ca.read_bytes() != ca
+    assert "is a new CA, as the old one may not sign for 10.1.2.3, worker. Trust it again" in " ".join(more.split())
+    handshake(files.folder, files.cert, files.key, "10.1.2.3")
+    handshake(files.folder, files.cert, files.key, "worker")
+
+    assert "no more than 825" in " ".join(play(tmp_path, "-e", "days=900", names=["app"], fails=True).split())

@@ -1,0 +1,270 @@
+"""The keys role: secrets that are made once, kept privately and never shown; a person's own values."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import json
+import os
+import stat
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+
+ROLE = Path(__file__).parents[2] / "roles" / "keys"
+NAMES: dict[str, dict[str, Any]] = {
+    "PASSWORD": {"kind": "password", "length": 24},
+    "TOKEN": {"kind": "token"},
+    "KEY": {"kind": "base64_32"},
+}
+
+
+def load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+store = load(ROLE / "action_plugins" / "keys_store.py")
+local = load(ROLE / "action_plugins" / "keys_local.py")
+url_quote = load(ROLE / "filter_plugins" / "url_quote.py").url_quote
+
+
+def provide(path: Path, **changes: Any) -> tuple[dict[str, str], bool]:
+    arguments = {"names": NAMES, "given": {}, "may_generate": True, "refusal": "", "dry_run": False, **changes}
+    names, given = arguments.pop("names"), arguments.pop("given")
+    values, changed = store.provide(path, names, given, **arguments)
+    return values, changed
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "a folder" / "secrets.yml"
+
+
+def test_kinds() -> None:
+    assert len(store.generate("password", 24)) == 24
+    assert store.generate("password").isalnum()
+    assert len(base64.urlsafe_b64decode(store.generate("base64_32"))) == 32
+    assert url_quote(store.generate("token")) != ""
+    assert store.generate("token") != store.generate("token")
+    with pytest.raises(store.Problem, match="keys_names: no kind 'pasword'"):
+        store.generate("pasword")
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_first_run_is_private_and_the_second_changes_nothing(path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        values, changed = provide(path)
+    finally:
+        os.umask(before)
+    assert changed
+    assert mode(path) == 0o600
+    assert mode(path.parent) == 0o700
+    assert set(values) == set(NAMES)
+    content = path.read_bytes()
+    assert provide(path) == (values, False)
+    assert path.read_bytes() == content
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_only_what_is_missing_is_generated_and_the_rest_of_the_file_stays(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text("# mine\nTOKEN: keep\nOLD: other", encoding="utf-8")
+    path.chmod(0o600)
+    values, changed = provide(path)
+    assert changed
+    assert values["TOKEN"] == "keep"
+    assert "OLD" not in values
+    assert path.read_text(encoding="utf-8").startswith("# mine\nTOKEN: keep\nOLD: other\nPASSWORD: ")
+    assert provide(path) == (values, False)
+
+
+def test_a_given_value_wins_and_is_not_stored(path: Path) -> None:
+    values, _ = provide(path, given={"TOKEN": "of a person"})
+    assert values["TOKEN"] == "of a person"
+    assert "of a person" not in path.read_text(encoding="utf-8")
+    assert provide(path, given={"TOKEN": "another"}, may_generate=False)[0]["TOKEN"] == "another"
+
+
+def test_nothing_is_generated_where_a_missing_secret_is_a_loss(path: Path) -> None:
+    with pytest.raises(store.Problem, match=r"secrets\.yml is missing\. Restore it\.$"):
+        provide(path, may_generate=False, refusal="Restore it.")
+    assert not path.exists()
+    provide(path, names={"TOKEN": NAMES["TOKEN"]})
+    with pytest.raises(store.Problem, match="has no PASSWORD, KEY"):
+        provide(path, may_generate=False)
+
+
+def test_a_dry_run_has_values_and_writes_nothing(path: Path) -> None:
+    values, changed = provide(path, dry_run=True)
+    assert changed
+    assert all(values.values())
+    assert not path.parent.exists()
+
+
+def test_a_file_that_others_can_read_is_closed(path: Path) -> None:
+    provide(path)
+    path.chmod(0o644)
+    assert provide(path, dry_run=True)[1]
+    assert mode(path) == 0o644
+    assert provide(path)[1]
+    assert mode(path) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("A: 'canary\nB: x\n", "line 3: not valid YAML"),
+        ("- canary\n", "not a list of NAME: value lines"),
+        ("TOKEN: 12\n", "TOKEN is no quoted text"),
+        ("TOKEN:\n", "TOKEN is no quoted text"),
+        ("TOKEN: [canary]\n", "TOKEN is no quoted text"),
+    ],
+)
+def test_damage_is_told_and_left_alone(path: Path, text: str, message: str) -> None:
+    path.parent.mkdir()
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(store.Problem, match=message) as caught:
+        provide(path)
+    assert "canary" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert path.read_text(encoding="utf-8") == text
+
+
+def run_once(path: Path) -> dict[str, str]:
+    return provide(path)[0]
+
+
+def test_runs_at_the_same_time_agree(path: Path) -> None:
+    with ProcessPoolExecutor(4) as pool:
+        results = list(pool.map(run_once, [path] * 8))
+    assert all(result == results[0] for result in results)
+
+
+@pytest.mark.parametrize("password", ["p%a@s:s/w#o$r'd\" \\?&=+~ü", "{{ 1 + 1 }}", "%2F"])
+def test_url_quote_keeps_a_password_within_its_part(password: str) -> None:
+    url = urlsplit(f"postgresql://user:{url_quote(password)}@postgres:5432/name")
+    assert (url.hostname, url.port, url.path, url.query, url.fragment) == ("postgres", 5432, "/name", "", "")
+    assert unquote(url.password or "") == password
+
+
+def test_container_variables_are_taken_as_written_and_role_variables_as_yaml(path: Path) -> None:
+    read = local.parse(
+        path,
+        "# a comment\nPOSTGRES_PASSWORD: 0123\nDB_ECHO: yes\nSECRET_KEY: 'p%a@s:s/w#o$r\"d {{ x }}'\n"
+        "SCHWAB_API_KEY:\nLOG_LEVEL: ''\npostgres_host_port: 5532\nredis_host_port: null\n",
+    )
+    assert read.values == {"POSTGRES_PASSWORD": "0123", "DB_ECHO": "yes", "SECRET_KEY": "p%a@s:s/w#o$r\"d {{ x }}"}
+    assert read.variables == {"postgres_host_port": 5532}
+    assert read.lines["SECRET_KEY"] == 4
+    assert local.parse(path, "---\n# nothing yet\n") == local.Local()
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("A: x\nPASSWORD: 'canary\n", "line 3: not valid YAML"),
+        ("A: x\nPASSWORD: @canary\n", "line 2: not valid YAML"),
+        ("A: x\nPASSWORD: *canary\n", "line 2: not valid YAML"),
+        ("A: x\nPASSWORD: a: canary\n", "line 2: not valid YAML"),
+        ("PASSWORD:canary\n", "line 1: want NAME: value, with a space"),
+        ("A: x\nPASSWORD: {canary: 1}\n", "line 2: PASSWORD wants one text"),
+        ("A: x\nB: y\nA: canary\n", "line 3: A is given in line 1 too"),
+        ("port: !!python/object:canary {}\n", "line 1: the value of port is not valid"),
+        ("A: can\0ary\n", "characters that YAML does not allow"),
+    ],
+)
+def test_a_fault_in_a_persons_file_is_one_line_without_the_value(path: Path, text: str, where: str) -> None:
+    with pytest.raises(local.Problem, match=where) as caught:
+        local.parse(path, text)
+    assert str(path) in str(caught.value)
+    assert "canary" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+PLAY = """
+- name: Keys
+  hosts: localhost
+  gather_facts: false
+  vars:
+    folder: "{{ playbook_dir }}/env"
+  tasks:
+    - name: Local
+      ansible.builtin.import_role: {name: keys, tasks_from: local_file}
+      vars:
+        keys_local_file: "{{ folder }}/local.yml"
+        keys_local_template: "{{ playbook_dir }}/local.yml.j2"
+    - name: Keys
+      ansible.builtin.import_role: {name: keys}
+      vars:
+        keys_file: "{{ folder }}/secrets.yml"
+        keys_names: {PASSWORD: {kind: password}, TOKEN: {kind: token}}
+        keys_given: "{{ keys_local_values }}"
+    - name: Compare
+      ansible.builtin.assert:
+        that: keys_values.TOKEN == lookup('ansible.builtin.env', 'WANTED_TOKEN')
+      when: lookup('ansible.builtin.env', 'WANTED_TOKEN') | length > 0
+      no_log: true
+"""
+
+
+def play(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    (folder / "play.yml").write_text(PLAY, encoding="utf-8")
+    (folder / "local.yml.j2").write_text("# yours\n# TOKEN: ''\n", encoding="utf-8")
+    (folder / "ansible.cfg").write_text("[defaults]\n", encoding="utf-8")
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "-c", "local"]
+    settings = {"ANSIBLE_ROLES_PATH": str(ROLE.parent), "ANSIBLE_CONFIG": str(folder / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    return subprocess.run(
+        [*command, str(folder / "play.yml"), *arguments],
+        env={**os.environ, **settings, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_role_shows_no_secret_at_any_verbosity(tmp_path: Path) -> None:
+    dry = play(tmp_path, "--check", "--diff")
+    assert dry.returncode == 0, dry.stdout + dry.stderr
+    assert not (tmp_path / "env").exists()
+
+    loud = play(tmp_path, "-vvvvv", "--diff")
+    assert loud.returncode == 0, loud.stdout + loud.stderr
+    secrets = list(yaml.safe_load((tmp_path / "env" / "secrets.yml").read_text(encoding="utf-8")).values())
+    assert len(secrets) == 2
+    assert mode(tmp_path / "env" / "local.yml") == 0o600
+
+    again = play(tmp_path)
+    assert "changed=0" in again.stdout
+    assert " failed=0" in again.stdout
+
+    # A value that a template engine or YAML would take for something else arrives as it is, and is not shown either.
+    own = "canary % @ : / # $ ' \" {{ 1 + 1 }} 0x1"
+    (tmp_path / "env" / "local.yml").write_text(f"TOKEN: {json.dumps(own)}\n", encoding="utf-8")
+    given = play(tmp_path, "-vvvvv", "--diff", WANTED_TOKEN=own)
+    assert given.returncode == 0, given.stdout + given.stderr
+    wrong = play(tmp_path, "-vvvvv", "--diff", WANTED_TOKEN="something else")
+    assert wrong.returncode == 2
+    (tmp_path / "env" / "local.yml").write_text("TOKEN: 'canary\n", encoding="utf-8")
+    broken = play(tmp_path, "-vvvvv", "--diff")
+    assert "local.yml, line 2: not valid YAML" in broken.stdout + broken.stderr
+
+    for result in (loud, given, wrong, broken):
+        for secret in [*secrets, "canary"]:
+            assert secret not in result.stdout + result.stderr
