@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any, BinaryIO
 
 import docker
@@ -318,9 +319,13 @@ def drop(server: Server, database: str) -> None:
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM run the clean-up, which Ansible's own handlers in a worker process do not."""
-    before = {
-        each: signal.signal(each, signal.default_int_handler) for each in (signal.SIGINT, signal.SIGTERM)
-    }
+
+    def interrupt(signum: int, _frame: FrameType | None) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)  # Ansible sends a second one, which must not end the clean-up
+        raise KeyboardInterrupt(signum)
+
+    before = {each: signal.signal(each, interrupt) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
