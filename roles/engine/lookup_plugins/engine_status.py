@@ -31,8 +31,8 @@ options:
     default: "1.41"
   folder:
     description:
-      - A folder that containers are to mount. A unix socket is taken as local, C(ssh://) as another machine; an
-        engine behind anything else is asked whether it sees the folder.
+      - A folder that containers are to mount. A unix socket is taken as local, C(ssh://) as another
+        machine; an engine behind anything else is asked whether it sees the folder.
     type: str
   wait:
     description: Seconds to go on asking while none answers; ends early where no dockerd runs any more.

@@ -1,0 +1,209 @@
+# Thin names for playbooks and docker commands. `make` alone lists them; GNU make 3.81 will do.
+#   INSTANCE=<name> PORT_OFFSET=<n>   a copy of an environment      LIMIT=<environment>   what clean and restore are about
+#   ARGS="..."   pytest's arguments                                 ANSIBLE_ARGS="..."    ansible-playbook's, such as --check or -v
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+# Ansible takes twice as long to start where Python may not keep its bytecode.
+unexport PYTHONDONTWRITEBYTECODE
+
+# The docker client's own context (Docker Desktop, colima, rootless) counts; Ansible's modules know DOCKER_HOST only.
+ifeq ($(DOCKER_HOST),)
+ifneq ($(DOCKER_CONTEXT)$(shell grep -s currentContext "$(HOME)/.docker/config.json"),)
+DOCKER_HOST := $(filter-out unix:///var/run/docker.sock,$(shell docker context inspect --format '{{.Endpoints.docker.Host}}' 2>/dev/null))
+endif
+endif
+ifneq ($(DOCKER_HOST),)
+export DOCKER_HOST
+endif
+
+quote = '$(subst ','\'',$(1))'
+json_string = "$(subst ",\",$(subst \,\\,$(1)))"
+
+# A user who joined the group docker a moment ago has it from the next login on; sg gives it to one command before.
+grouped = sh -c 'if [ -z "$$DOCKER_HOST" ] && [ -S /var/run/docker.sock ] && [ ! -w /var/run/docker.sock ] \
+	&& id -nG "$$(id -un)" | tr " " "\n" | grep -qx docker; then exec sg docker -c "$$1"; else exec sh -c "$$1"; fi' sh $(call quote,$(1))
+
+# $(call play,playbooks/playbook and its arguments)
+play = $(call grouped,.venv/bin/ansible-playbook $(strip $(common) $(1) $(ANSIBLE_ARGS)))
+common = $(if $(INSTANCE),-e dashtam_instance=$(INSTANCE)) $(if $(PORT_OFFSET),-e dashtam_port_offset=$(PORT_OFFSET))
+ci = -i inventories/ci
+limit = $(if $(LIMIT),--limit $(LIMIT) $(if $(filter ci,$(LIMIT)),$(ci)))
+# $(call pytest_args,arguments)
+pytest_args = -e $(call quote,{"pytest_args": $(call json_string,$(1))})
+# $(call steps,JSON): which of init and pytest to do once the environment is up
+steps = -e $(call quote,{"test_steps": [$(1)]})
+
+# $(call containers,environment,services,docker ps' arguments): $$@ becomes their names, or the recipe ends with one line
+define containers
+found=$$(docker ps $(3) --filter 'label=dashtam.checkout=$(CURDIR)' --filter label=dashtam.environment=$(1) \
+	$(foreach service,$(2),--filter label=dashtam.service=$(service)) $(if $(INSTANCE),--filter label=dashtam.instance=$(INSTANCE)) \
+	--format '{{.Names}}' | sort) || exit 1; \
+set -- $$found; \
+if [ $$# = 0 ]; then echo "The $(1) environment's $(or $(2),containers) $(if $(2),is,are) not running. Start it: make $(1)-up" >&2; exit 1; fi
+endef
+# The same for one container
+define container
+$(call containers,$(1),$(2)); \
+if [ $$# != 1 ]; then echo "There are $$# of them ($$*): say which with INSTANCE=<name>" >&2; exit 1; fi
+endef
+# A terminal where there is one, so that `echo ... | make dev-shell` works, too
+terminal = $$(if [ -t 0 ] && [ -t 1 ]; then echo --tty; fi)
+
+# $(call logs,environment,services): of stopped ones, too; followed where a person looks
+define logs
+$(call containers,$(1),$(2),--all); \
+if [ -t 1 ]; then follow=--follow; else follow=; fi; \
+if [ $$# = 1 ]; then exec docker logs --tail 200 $$follow "$$1"; fi; \
+for name; do \
+	docker logs --tail 50 $$follow "$$name" 2>&1 | while IFS= read -r line; do printf '%s | %s\n' "$${name##*-}" "$$line"; done & \
+done; wait
+endef
+
+.PHONY: help
+help: # Nothing but this list
+	@awk -F ' *## *' '/^##@/ {printf "\n%s\n", substr($$0, 5); next} \
+		/^[a-z -]+:.*##/ {sub(/:.*/, "", $$1); sub(/ /, " = ", $$1); printf "  %-20s %s\n", $$1, $$2}' Makefile
+
+##@ Once
+.PHONY: setup venv engine certs keys trust lock
+setup: engine ## everything that `make dev` needs but images and containers: .venv, Docker Engine, secrets, certificates
+	@$(call play,playbooks/certificates.yml)
+	@$(call play,playbooks/keys.yml)
+
+venv: ## .venv with the pinned Ansible
+	@./bootstrap
+
+# Where an engine answers, this costs a few milliseconds; what is wrong with one, the playbook says.
+engine: venv ## Docker Engine, installed and started where none answers (Debian, Ubuntu)
+	@if [ -z "$$DOCKER_HOST" ] && $(call grouped,$(answers)); then exit 0; fi; \
+	ask=; if [ -f /etc/debian_version ] && [ "$$(id -u)" != 0 ] && [ -t 0 ] && command -v sudo >/dev/null && ! sudo -n true 2>/dev/null; then \
+		ask=--ask-become-pass; fi; \
+	.venv/bin/ansible-playbook playbooks/engine.yml -e engine_access_required=false $$ask
+answers = .venv/bin/python -ISc "import socket; socket.socket(socket.AF_UNIX).connect(\"/var/run/docker.sock\")" 2>/dev/null
+
+certs: venv ## the local CA and the servers' certificate
+	@$(call play,playbooks/certificates.yml)
+
+keys: engine ## passwords and keys, made once
+	@$(call play,playbooks/keys.yml)
+
+trust: certs ## how to make this system and browsers trust the local CA
+	@$(call play,playbooks/trust.yml)
+
+lock: venv ## pin what pyproject.toml asks for; UPGRADE=1 takes the newest of everything
+	@UV_CUSTOM_COMPILE_COMMAND='make lock'; export UV_CUSTOM_COMPILE_COMMAND; \
+	compile() { .venv/bin/uv pip compile --quiet --system-certs --generate-hashes --no-emit-index-url --no-emit-find-links --universal \
+		$(if $(UPGRADE),--upgrade) pyproject.toml "$$@" >/dev/null; }; \
+	compile --group test --python-version 3.13 --output-file requirements/app.txt && \
+	compile --group ops --python-version 3.11 --constraint requirements/app.txt --output-file requirements/ops.txt && \
+	git diff --stat -- requirements
+
+##@ Development
+.PHONY: dev dev-up dev-down dev-rebuild dev-status dev-shell dev-db-shell dev-redis-cli
+.PHONY: dev-logs dev-logs-app dev-logs-postgres dev-logs-redis dev-logs-callback
+dev dev-up: engine ## the development environment, up and ready
+	@$(call play,playbooks/dev.yml)
+
+dev-down: engine ## its containers gone, its data kept
+	@$(call play,playbooks/down.yml --limit dev)
+
+dev-rebuild: engine ## its images anew, then up
+	@$(call play,playbooks/dev.yml -e images_rebuild=true)
+
+dev-status: engine ## what runs of it
+	@$(call play,playbooks/status.yml --limit dev)
+
+dev-logs: ## its log, followed in a terminal; dev-logs-{app,postgres,redis,callback} for one service
+	@$(call grouped,$(call logs,dev))
+
+dev-logs-app dev-logs-postgres dev-logs-redis dev-logs-callback:
+	@$(call grouped,$(call logs,dev,$(@:dev-logs-%=%)))
+
+dev-shell: ## a shell in the app's container
+	@$(call grouped,$(call container,dev,app); exec docker exec -i $(terminal) "$$1" bash)
+
+dev-db-shell: ## psql as the administrator, over the server's own socket
+	@$(call grouped,$(call container,dev,postgres); exec docker exec -i $(terminal) -u postgres "$$1" psql -U postgres dashtam)
+
+dev-redis-cli: ## redis-cli
+	@$(call grouped,$(call container,dev,redis); exec docker exec -i $(terminal) "$$1" redis-cli)
+
+##@ Database
+.PHONY: migrate migrate-create migrate-down backup restore
+migrate: ## bring dev's schema to the newest revision
+	@$(call grouped,$(call container,dev,app); exec docker exec "$$1" python -m src.core.migrate upgrade $(REVISION))
+
+# The container writes nothing below /app, so the file is made here, by its owner.
+migrate-create: ## a revision from what the models changed: make migrate-create MESSAGE="add a column"
+	@[ -n "$$MESSAGE" ] || { echo 'Say what changes: make migrate-create MESSAGE="add a column"' >&2; exit 1; }
+	@$(call grouped,$(call container,dev,app); new=$$(docker exec "$$1" python -m src.core.migrate create -m "$$MESSAGE") || exit 1; \
+	file=src/migrations/versions/$$(printf "%s\n" "$$new" | head -n 1) && printf "%s\n" "$$new" | tail -n +2 >"$$file" \
+	&& chmod a+r "$$file" && echo "$$file")
+
+migrate-down: ## dev's schema one revision down, or to REVISION
+	@$(call grouped,$(call container,dev,app); exec docker exec "$$1" python -m src.core.migrate downgrade $(REVISION))
+
+backup: engine ## dev's database into backups/, verified
+	@$(call play,playbooks/backup.yml --limit dev)
+
+restore: engine ## dev's database from a backup: make restore LIMIT=dev FILE=backups/...
+	@$(call play,playbooks/restore.yml $(limit) $(if $(FILE),-e $(call quote,{"restore_file": $(call json_string,$(FILE))})))
+
+##@ Tests
+.PHONY: test test-up test-setup test-down test-rebuild test-status test-verify test-unit test-integration test-smoke ci-test lint
+test: engine ## all tests, with coverage, beside a running dev; ARGS="-k name" selects
+	@$(call play,playbooks/test.yml $(call pytest_args,$(ARGS)))
+
+test-unit: venv ## the tests that need no engine
+	@.venv/bin/python -m pytest -c tests/pytest.ini tests/unit $(ARGS)
+
+test-integration: engine ## those that need PostgreSQL and Redis
+	@$(call play,playbooks/test.yml $(call pytest_args,tests/integration $(ARGS)))
+
+test-smoke: engine ## those that ask the running containers
+	@$(call play,playbooks/test.yml $(call pytest_args,tests/smoke $(ARGS)))
+
+test-verify: engine ## the test environment is up and right; its database stays as it is
+	@$(call play,playbooks/test.yml $(call steps,"pytest") $(call pytest_args,tests/smoke $(ARGS)))
+
+test-up: engine ## the test environment, up and ready
+	@$(call play,playbooks/test.yml $(call steps,))
+
+test-setup: engine ## the same, with a clean database
+	@$(call play,playbooks/test.yml $(call steps,"init"))
+
+test-down: engine ## the test environment gone
+	@$(call play,playbooks/down.yml --limit test)
+
+test-rebuild: engine ## its images anew, then up
+	@$(call play,playbooks/test.yml $(call steps,) -e images_rebuild=true)
+
+test-status: engine ## what runs of it
+	@$(call play,playbooks/status.yml --limit test)
+
+ci-test: engine ## all tests in the ci environment
+	@$(call play,$(ci) playbooks/test.yml $(call pytest_args,$(ARGS)))
+
+lint: venv ## ansible-lint, yamllint, ruff, mypy
+	@PATH="$(CURDIR)/.venv/bin:$$PATH"; export PATH; failed=; \
+	for check in 'ansible-lint --offline --quiet' 'yamllint --strict .' 'ruff check --quiet' 'ruff format --quiet --check' mypy; do \
+		echo "$$check"; $$check || failed=1; \
+	done; [ -z "$$failed" ]
+
+##@ All environments
+.PHONY: status-all clean
+status-all: engine ## what runs of dev, test and ci
+	@$(call play,-i inventories/dev -i inventories/test $(ci) playbooks/status.yml)
+
+clean: engine ## an environment and its volumes gone, after a backup: make clean LIMIT=dev
+	@$(call play,playbooks/clean.yml $(limit))
+
+# The names of old.
+.PHONY: up down build logs status test-clean
+up: dev-up
+down: dev-down
+build: dev-rebuild
+logs: dev-logs
+status: dev-status
+test-clean: test-down
