@@ -1,4 +1,4 @@
-"""The certificates role: what it makes is accepted and refused by real TLS, and is renewed when it must be."""
+"""The certificates role: real TLS accepts and refuses what it makes, and it renews what it must."""
 
 from __future__ import annotations
 
@@ -22,17 +22,24 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 ROLE = Path(__file__).parents[2] / "roles" / "certificates"
 SERVICES = ["app", "callback", "postgres", "redis", "fake-schwab"]
+OPENSSL = shutil.which("openssl") or ""
 NAMES = frozenset(["localhost", "127.0.0.1", "::1", *SERVICES])
 
 
 def load(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
@@ -64,12 +71,18 @@ PLAY = """
 """
 
 
-def start(folder: Path, *arguments: str, names: list[str] | None = None, umask: int = 0o022) -> subprocess.Popen[str]:
+def start(
+    folder: Path, *arguments: str, names: list[str] | None = None, umask: int = 0o022
+) -> subprocess.Popen[str]:
     (folder / "play.yml").write_text(PLAY, encoding="utf-8")
     (folder / "ansible.cfg").write_text("[defaults]\n", encoding="utf-8")
     command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "-c", "local"]
-    settings = {"ANSIBLE_ROLES_PATH": str(ROLE.parent), "ANSIBLE_CONFIG": str(folder / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
-    return subprocess.Popen(
+    settings = {
+        "ANSIBLE_ROLES_PATH": str(ROLE.parent),
+        "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+    }
+    return subprocess.Popen(  # noqa: S603 - our own argv
         [*command, str(folder / "play.yml"), "-e", json.dumps({"names": names or SERVICES}), *arguments],
         env={**os.environ, **settings},
         stdout=subprocess.PIPE,
@@ -88,7 +101,7 @@ def play(folder: Path, *arguments: str, fails: bool = False, **options: Any) -> 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A set as the role makes it, in a path with a space and with a closed umask; and what the run printed."""
+    """A set as the role makes it, in a path with a space and a closed umask; and what the run printed."""
     folder = tmp_path_factory.mktemp("a folder")
     dry = play(folder, "--check", "--diff")
     assert "fingerprint not made yet" in dry
@@ -119,7 +132,10 @@ def test_no_key_is_shown_at_any_verbosity(made: tuple[Path, str]) -> None:
 
 def test_modes_do_not_depend_on_the_umask(made: tuple[Path, str]) -> None:
     folder = made[0] / "certs"
-    modes = {str(path.relative_to(folder)): stat.S_IMODE(path.stat().st_mode) for path in [folder, *folder.rglob("*")]}
+    modes = {
+        str(path.relative_to(folder)): stat.S_IMODE(path.stat().st_mode)
+        for path in [folder, *folder.rglob("*")]
+    }
     assert modes == {
         ".": 0o755,
         "ca.pem": 0o644,
@@ -132,7 +148,9 @@ def test_modes_do_not_depend_on_the_umask(made: tuple[Path, str]) -> None:
 
 def test_certificates_keep_the_rules_of_browsers_and_systems(made: tuple[Path, str]) -> None:
     folder = made[0] / "certs"
-    ca, server = (x509.load_pem_x509_certificate((folder / name).read_bytes()) for name in ("ca.pem", "cert.pem"))
+    ca, server = (
+        x509.load_pem_x509_certificate((folder / name).read_bytes()) for name in ("ca.pem", "cert.pem")
+    )
     assert certificates.names_of(server) == NAMES
     assert server.not_valid_after_utc - server.not_valid_before_utc <= timedelta(days=825)
     assert ca.not_valid_after_utc - ca.not_valid_before_utc > timedelta(days=3600)
@@ -145,19 +163,35 @@ def test_certificates_keep_the_rules_of_browsers_and_systems(made: tuple[Path, s
         assert certificate.extensions.get_extension_for_class(x509.KeyUsage).critical
         assert isinstance(certificate.public_key(), ec.EllipticCurvePublicKey)
     assert ca.extensions.get_extension_for_class(x509.NameConstraints).critical
-    assert set(certificate_permits((folder / "ca.pem").read_text())) == {"localhost", *SERVICES, "127.0.0.0/8", "::1/128"}
+    assert set(certificate_permits((folder / "ca.pem").read_text())) == {
+        "localhost",
+        *SERVICES,
+        "127.0.0.0/8",
+        "::1/128",
+    }
 
 
-@pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl on this machine")
+@pytest.mark.skipif(not OPENSSL, reason="no openssl on this machine")
 def test_openssl_verifies_the_chain(made: tuple[Path, str]) -> None:
     folder = made[0] / "certs"
-    options = ["-x509_strict", "-purpose", "sslserver", "-CAfile", str(folder / "ca.pem"), str(folder / "cert.pem")]
-    subprocess.run(["openssl", "verify", *options], check=True, capture_output=True)
+    options = [
+        "-x509_strict",
+        "-purpose",
+        "sslserver",
+        "-CAfile",
+        str(folder / "ca.pem"),
+        str(folder / "cert.pem"),
+    ]
+    command = [OPENSSL, "verify", *options]
+    subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - our own argv
 
 
 def handshake(folder: Path, cert: Path, key: Path, name: str) -> None:
     """A TLS handshake in memory, the client verifying the name with the CA of the folder alone."""
-    server_side, client_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    server_side, client_side = (
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+    )
     server_side.load_cert_chain(cert, key)
     client_side.load_verify_locations(folder / "ca.pem")
     client_side.verify_flags |= ssl.VERIFY_X509_STRICT
@@ -179,7 +213,9 @@ def test_clients_accept_every_name(made: tuple[Path, str], name: str) -> None:
     handshake(folder, folder / "cert.pem", folder / "key.pem", name)
 
 
-def sign(folder: Path, target: Path, name: str, days: int = 10, issuer: str = "private/ca-key.pem") -> tuple[Path, Path]:
+def sign(
+    folder: Path, target: Path, name: str, days: int = 10, issuer: str = "private/ca-key.pem"
+) -> tuple[Path, Path]:
     """What somebody with the CA's key could make: a certificate for any name."""
     ca = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
     ca_key = load_pem_private_key((folder / issuer).read_bytes(), password=None)
@@ -201,7 +237,9 @@ def sign(folder: Path, target: Path, name: str, days: int = 10, issuer: str = "p
         .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False
+        )
         .sign(ca_key, hashes.SHA256())
     )
     cert_path, key_path = target / "other.pem", target / "other-key.pem"
@@ -210,10 +248,14 @@ def sign(folder: Path, target: Path, name: str, days: int = 10, issuer: str = "p
     return cert_path, key_path
 
 
-@pytest.mark.parametrize("name", ["example.com", "api.schwabapi.com", "shop.app", "x.redis", "10.0.0.1", "2001:db8::1"])
+@pytest.mark.parametrize(
+    "name", ["example.com", "api.schwabapi.com", "shop.app", "x.redis", "10.0.0.1", "2001:db8::1"]
+)
 def test_clients_refuse_what_the_ca_may_not_sign(made: tuple[Path, str], tmp_path: Path, name: str) -> None:
     folder = made[0] / "certs"
-    with pytest.raises(ssl.SSLCertVerificationError, match=r"permitted subtree violation|excluded subtree violation"):
+    with pytest.raises(
+        ssl.SSLCertVerificationError, match=r"permitted subtree violation|excluded subtree violation"
+    ):
         handshake(folder, *sign(folder, tmp_path, name), name)
     handshake(folder, *sign(folder, tmp_path, "app"), "app")
 
@@ -229,7 +271,7 @@ def swap_key(files: Any) -> None:
 
 
 def other_ca(files: Any) -> None:
-    cert, key = sign(files.folder, files.folder, "localhost")
+    _, key = sign(files.folder, files.folder, "localhost")
     files.ca_key.write_bytes(key.read_bytes())
 
 
@@ -241,11 +283,21 @@ def other_ca(files: Any) -> None:
         (lambda files: files.key.unlink(), "", "key.pem does not belong to it"),
         (swap_key, "", "key.pem does not belong to it"),
         (lambda files: files.ca.unlink(), "there is none", "another CA signed it"),
-        (lambda files: files.ca.write_bytes(files.cert.read_bytes()), "ca.pem is no CA's certificate", "another CA signed it"),
-        (lambda files: (other_ca(files), files.cert.unlink()), "the CA's key does not belong to ca.pem", "there is none"),
+        (
+            lambda files: files.ca.write_bytes(files.cert.read_bytes()),
+            "ca.pem is no CA's certificate",
+            "another CA signed it",
+        ),
+        (
+            lambda files: (other_ca(files), files.cert.unlink()),
+            "the CA's key does not belong to ca.pem",
+            "there is none",
+        ),
     ],
 )
-def test_what_does_not_belong_together_is_made_anew(files: Any, spoil: Callable[[Any], object], ca: str, server: str) -> None:
+def test_what_does_not_belong_together_is_made_anew(
+    files: Any, spoil: Callable[[Any], object], ca: str, server: str
+) -> None:
     spoil(files)
     state = certificates.inspect(files, WANTED)
     assert (state.ca, state.server, state.fingerprint) == (ca, server, "")
@@ -305,7 +357,9 @@ def test_runs_at_the_same_time_make_one_set(tmp_path: Path) -> None:
     assert all(f"fingerprint {state.fingerprint}" in output for output in outputs)
 
 
-def test_a_renewal_keeps_the_ca_and_a_new_ca_is_said_loudly(made: tuple[Path, str], files: Any, tmp_path: Path) -> None:
+def test_a_renewal_keeps_the_ca_and_a_new_ca_is_said_loudly(
+    made: tuple[Path, str], files: Any, tmp_path: Path
+) -> None:
     ca = files.ca.read_bytes()
     fewer = play(tmp_path, names=SERVICES[:-1])
     assert files.ca.read_bytes() == ca
@@ -314,7 +368,9 @@ def test_a_renewal_keeps_the_ca_and_a_new_ca_is_said_loudly(made: tuple[Path, st
 
     more = play(tmp_path, names=[*SERVICES, "worker", "10.1.2.3"])
     assert files.ca.read_bytes() != ca
-    assert "is a new CA, as the old one may not sign for 10.1.2.3, worker. Trust it again" in " ".join(more.split())
+    assert "is a new CA, as the old one may not sign for 10.1.2.3, worker. Trust it again" in " ".join(
+        more.split()
+    )
     handshake(files.folder, files.cert, files.key, "10.1.2.3")
     handshake(files.folder, files.cert, files.key, "worker")
 

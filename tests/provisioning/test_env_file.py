@@ -1,4 +1,4 @@
-"""The env_file role: values that every reader reads alike, and hand edits that are never lost. The readers are real."""
+"""The env_file role: values that every real reader reads alike, and hand edits that are never lost."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
+from typing import ClassVar
 
 import pytest
 from ansible.errors import AnsibleFilterError
 from dotenv import dotenv_values
 
 ROOT = Path(__file__).parents[2]
+DOCKER = shutil.which("docker") or ""
 ROLE = ROOT / "roles" / "env_file"
 
 
 def load(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
@@ -39,8 +42,23 @@ env_file = load(ROLE / "action_plugins" / "env_file.py")
 def every_short_value() -> list[str]:
     """All texts of up to three characters that mean something to one of the readers, and some longer ones."""
     alphabet = " '\"$\\`#={}(a!~*"
-    short = ["".join(letters) for length in range(4) for letters in itertools.product(alphabet, repeat=length)]
-    own = ["p%a@s:s/w#o", "two words", "it's", 'say "x"', " a ", "a #b", "$HOME", "a$'b", "C:\\new", "ü€😀", "\u00a0x", "\u2028"]
+    short = [
+        "".join(letters) for length in range(4) for letters in itertools.product(alphabet, repeat=length)
+    ]
+    own = [
+        "p%a@s:s/w#o",
+        "two words",
+        "it's",
+        'say "x"',
+        " a ",
+        "a #b",
+        "$HOME",
+        "a$'b",
+        "C:\\new",
+        "ü€😀",
+        "\u00a0x",
+        "\u2028",
+    ]
     return short + own
 
 
@@ -59,7 +77,9 @@ def spelled(values: list[str]) -> dict[str, tuple[str, str]]:
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, tuple[str, str]]]:
     values = spelled(every_short_value())
     path = tmp_path_factory.mktemp("a folder") / "values.env"
-    path.write_text("".join(f"{name}={spelling}\n" for name, (_, spelling) in values.items()), encoding="utf-8")
+    path.write_text(
+        "".join(f"{name}={spelling}\n" for name, (_, spelling) in values.items()), encoding="utf-8"
+    )
     return path, values
 
 
@@ -75,14 +95,15 @@ def test_a_shell_reads_what_was_meant(written: tuple[Path, dict[str, tuple[str, 
     path, values = written
     tell = "import json, os; print(json.dumps(dict(os.environ)))"
     command = [shell, "-c", 'set -a; . "$1"; exec "$2" -c "$3"', shell, str(path), sys.executable, tell]
-    seen = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    run = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - our own argv
+    seen = json.loads(run.stdout)
     assert {name: seen[name] for name in values} == {name: value for name, (value, _) in values.items()}
 
 
 class Recorder(BaseHTTPRequestHandler):
-    """Takes down what the docker client asks an engine to create; the client, which is the reader, is the real one."""
+    """Takes down what the docker client asks an engine to create; the client is the real one."""
 
-    created: list[str] = []
+    created: ClassVar[list[str]] = []
 
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -95,19 +116,25 @@ class Recorder(BaseHTTPRequestHandler):
 
     do_GET = do_HEAD = do_POST = answer
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *args: object) -> None:
         """Say nothing."""
 
 
-@pytest.mark.skipif(not shutil.which("docker"), reason="no docker client on this machine")
-def test_the_docker_client_reads_what_is_plain_and_keeps_quotes(written: tuple[Path, dict[str, tuple[str, str]]]) -> None:
+@pytest.mark.skipif(not DOCKER, reason="no docker client on this machine")
+def test_the_docker_client_reads_what_is_plain_and_keeps_quotes(
+    written: tuple[Path, dict[str, tuple[str, str]]],
+) -> None:
     path, values = written
     server = ThreadingHTTPServer(("127.0.0.1", 0), Recorder)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        subprocess.run(
-            ["docker", "create", "--pull", "never", "--env-file", str(path), "image"],
-            env={**os.environ, "DOCKER_HOST": f"tcp://127.0.0.1:{server.server_port}", "DOCKER_API_VERSION": "1.41"},
+        subprocess.run(  # noqa: S603 - our own argv
+            [DOCKER, "create", "--pull", "never", "--env-file", str(path), "image"],
+            env={
+                **os.environ,
+                "DOCKER_HOST": f"tcp://127.0.0.1:{server.server_port}",
+                "DOCKER_API_VERSION": "1.41",
+            },
             capture_output=True,
             check=False,
         )
@@ -125,7 +152,7 @@ def test_the_docker_client_reads_what_is_plain_and_keeps_quotes(written: tuple[P
     [
         ("", ""),
         ("postgresql+asyncpg://u:p%27@postgres:5432/x", "postgresql+asyncpg://u:p%27@postgres:5432/x"),
-        ("a b#c$d\"e", "'a b#c$d\"e'"),
+        ('a b#c$d"e', "'a b#c$d\"e'"),
         ("it's", '"it\'s"'),
         ("it's \\ \"", '"it\'s \\\\ \\""'),
         ("~", "'~'"),
@@ -174,7 +201,13 @@ def test_names_that_no_shell_takes_are_refused(name: str) -> None:
     assert len(quoting.dotenv_refused({name: "x"})) == 1
 
 
-BODY = "# Application\nLOG_LEVEL=INFO\n\nPASSWORD='secret one'\n# TOKEN is set in the container, not in this file: why\n"
+BODY = """\
+# Application
+LOG_LEVEL=INFO
+
+PASSWORD='secret one'
+# TOKEN is set in the container, not in this file: x
+"""
 
 
 @pytest.fixture
@@ -200,7 +233,7 @@ def test_a_file_is_private_and_written_once(path: Path, umask: int) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert path.read_text(encoding="utf-8").splitlines()[0] == "# rendered, edit local.yml"
     assert not keep(path)
-    assert os.listdir(path.parent) == [path.name]
+    assert list(path.parent.iterdir()) == [path]
     path.chmod(0o644)
     assert keep(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -220,7 +253,7 @@ def test_other_values_replace_a_file_that_nobody_edited(path: Path) -> None:
         ("LOG_LEVEL=INFO", "LOG_LEVEL=INFO\r", "LOG_LEVEL"),
         ("LOG_LEVEL=INFO\n", "", "LOG_LEVEL"),
         ("LOG_LEVEL=INFO\n", "LOG_LEVEL=INFO\nexport NEW=1\n", "NEW"),
-        ("# TOKEN is set in the container, not in this file: why", "TOKEN=secret", "TOKEN"),
+        ("# TOKEN is set in the container, not in this file: x", "TOKEN=secret", "TOKEN"),
         ("LOG_LEVEL=INFO\n", "LOG_LEVEL=INFO\nsecret\n", "line 3 below the checksum"),
         ("# Application", "# secret", "a comment"),
         ("\n\nPASSWORD", "\nPASSWORD", "blank lines or the order of lines"),
@@ -271,8 +304,12 @@ def play(folder: Path, values: dict[str, object], *arguments: str) -> subprocess
     (folder / "values.json").write_text(json.dumps(values), encoding="utf-8")
     (folder / "ansible.cfg").write_text("[defaults]\n", encoding="utf-8")
     command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "-c", "local"]
-    settings = {"ANSIBLE_ROLES_PATH": str(ROLE.parent), "ANSIBLE_CONFIG": str(folder / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
-    return subprocess.run(
+    settings = {
+        "ANSIBLE_ROLES_PATH": str(ROLE.parent),
+        "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+    }
+    return subprocess.run(  # noqa: S603 - our own argv
         [*command, str(folder / "play.yml"), "-e", json.dumps({"project": str(ROOT)}), *arguments],
         env={**os.environ, **settings},
         capture_output=True,
@@ -302,11 +339,13 @@ def test_role_shows_no_value_at_any_verbosity(tmp_path: Path) -> None:
     path.write_text(path.read_text(encoding="utf-8").replace("two words", "three words"), encoding="utf-8")
     edited = play(tmp_path, values, "-vvvvv", "--diff")
     assert edited.returncode == 2
-    assert ".env.dev was edited by hand: SECRET_KEY. Put" in edited.stdout + edited.stderr
+    assert ".env.dev was edited by hand: SECRET_KEY. Move" in edited.stdout + edited.stderr
 
     refused = play(tmp_path, {**values, "SECRET_KEY": "canary\n"}, "-vvvvv", "--diff")
     assert refused.returncode == 2
-    assert "SECRET_KEY cannot be an environment variable: it holds a newline" in refused.stdout + refused.stderr
+    assert (
+        "SECRET_KEY cannot be an environment variable: it holds a newline" in refused.stdout + refused.stderr
+    )
     number = play(tmp_path, {**values, "SECRET_KEY": 4711}, "-vvvvv", "--diff")
     assert "SECRET_KEY wants a text, not int" in number.stdout + number.stderr
 

@@ -28,7 +28,8 @@ NAMES: dict[str, dict[str, Any]] = {
 
 def load(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
@@ -41,7 +42,14 @@ url_quote = load(ROLE / "filter_plugins" / "url_quote.py").url_quote
 
 
 def provide(path: Path, **changes: Any) -> tuple[dict[str, str], bool]:
-    arguments = {"names": NAMES, "given": {}, "may_generate": True, "refusal": "", "dry_run": False, **changes}
+    arguments = {
+        "names": NAMES,
+        "given": {},
+        "may_generate": True,
+        "refusal": "",
+        "dry_run": False,
+        **changes,
+    }
     names, given = arguments.pop("names"), arguments.pop("given")
     values, changed = store.provide(path, names, given, **arguments)
     return values, changed
@@ -80,7 +88,7 @@ def test_first_run_is_private_and_the_second_changes_nothing(path: Path, umask: 
     content = path.read_bytes()
     assert provide(path) == (values, False)
     assert path.read_bytes() == content
-    assert os.listdir(path.parent) == [path.name]
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_only_what_is_missing_is_generated_and_the_rest_of_the_file_stays(path: Path) -> None:
@@ -170,7 +178,11 @@ def test_container_variables_are_taken_as_written_and_role_variables_as_yaml(pat
         "# a comment\nPOSTGRES_PASSWORD: 0123\nDB_ECHO: yes\nSECRET_KEY: 'p%a@s:s/w#o$r\"d {{ x }}'\n"
         "SCHWAB_API_KEY:\nLOG_LEVEL: ''\npostgres_host_port: 5532\nredis_host_port: null\n",
     )
-    assert read.values == {"POSTGRES_PASSWORD": "0123", "DB_ECHO": "yes", "SECRET_KEY": "p%a@s:s/w#o$r\"d {{ x }}"}
+    assert read.values == {
+        "POSTGRES_PASSWORD": "0123",
+        "DB_ECHO": "yes",
+        "SECRET_KEY": 'p%a@s:s/w#o$r"d {{ x }}',
+    }
     assert read.variables == {"postgres_host_port": 5532}
     assert read.lines["SECRET_KEY"] == 4
     assert local.parse(path, "---\n# nothing yet\n") == local.Local()
@@ -229,8 +241,12 @@ def play(folder: Path, *arguments: str, **environment: str) -> subprocess.Comple
     (folder / "local.yml.j2").write_text("# yours\n# TOKEN: ''\n", encoding="utf-8")
     (folder / "ansible.cfg").write_text("[defaults]\n", encoding="utf-8")
     command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "-c", "local"]
-    settings = {"ANSIBLE_ROLES_PATH": str(ROLE.parent), "ANSIBLE_CONFIG": str(folder / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
-    return subprocess.run(
+    settings = {
+        "ANSIBLE_ROLES_PATH": str(ROLE.parent),
+        "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+    }
+    return subprocess.run(  # noqa: S603 - our own argv
         [*command, str(folder / "play.yml"), *arguments],
         env={**os.environ, **settings, **environment},
         capture_output=True,
@@ -254,7 +270,7 @@ def test_role_shows_no_secret_at_any_verbosity(tmp_path: Path) -> None:
     assert "changed=0" in again.stdout
     assert " failed=0" in again.stdout
 
-    # A value that a template engine or YAML would take for something else arrives as it is, and is not shown either.
+    # A value that means something to Jinja or YAML arrives as it is, and is not shown either.
     own = "canary % @ : / # $ ' \" {{ 1 + 1 }} 0x1"
     (tmp_path / "env" / "local.yml").write_text(f"TOKEN: {json.dumps(own)}\n", encoding="utf-8")
     given = play(tmp_path, "-vvvvv", "--diff", WANTED_TOKEN=own)

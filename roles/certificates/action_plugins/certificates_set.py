@@ -1,9 +1,10 @@
 """Look at a folder's CA and server certificate, say what is missing, and put new ones in place.
 
-An action plugin: a set that is good costs no module call. New material is made by community.crypto and handed over here,
-so that a single place decides, under a lock, whether it is still wanted: of two runs that start at once the first one's
-files stay and the second one's are dropped. Each file is replaced in one step, keys first; what an interruption leaves
-does not belong together, is seen as such, and is made anew by the next run.
+An action plugin: a set that is good costs no module call. New material is made by community.crypto and
+handed over here, so that a single place decides, under a lock, whether it is still wanted: of two runs that
+start at once the first one's files stay and the second one's are dropped. Each file is replaced in one
+step, keys first; what an interruption leaves does not belong together, is seen as such, and is made anew by
+the next run.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Files:
 
 @dataclass(frozen=True)
 class State:
-    """Why the CA or the server certificate must be made; empty where it need not. The fingerprint of a good set."""
+    """Why the CA or the server certificate must be made (empty: it need not); a good set's fingerprint."""
 
     ca: str = ""
     server: str = ""
@@ -96,7 +97,7 @@ def names_of(certificate: x509.Certificate) -> frozenset[str]:
 
 
 def covers(constraint: x509.GeneralName, name: str) -> bool:
-    """RFC 5280: a DNS name covers itself and all below it, with a leading dot only those; a network its addresses."""
+    """As in RFC 5280: a DNS name covers itself and all below it, with a leading dot only those."""
     try:
         address = ipaddress.ip_address(name)
     except ValueError:
@@ -104,7 +105,8 @@ def covers(constraint: x509.GeneralName, name: str) -> bool:
             return False
         base = constraint.value.lower()
         return name == base or name.endswith(base if base.startswith(".") else f".{base}")
-    return isinstance(constraint, x509.IPAddress) and address in constraint.value
+    network = constraint.value
+    return isinstance(network, ipaddress.IPv4Network | ipaddress.IPv6Network) and address in network
 
 
 def not_permitted(ca: x509.Certificate, names: frozenset[str]) -> list[str]:
@@ -191,8 +193,8 @@ def inspect(files: Files, wanted: Wanted, now: datetime | None = None) -> State:
     if server_reason and not ca_reason and ca is not None:
         if not files.ca_key.exists():
             raise Problem(
-                f"{files.cert}: a new certificate is needed ({server_reason}), but the key of ca.pem is missing: restore "
-                f"{files.ca_key}, or delete {files.ca} for a new CA (which must be trusted anew)"
+                f"{files.cert}: a new certificate is needed ({server_reason}), but the key of ca.pem is "
+                f"missing: restore {files.ca_key}, or delete {files.ca} for a new CA, to be trusted anew"
             )
         if not opens(files.ca_key, ca):
             ca_reason = "the CA's key does not belong to ca.pem"
@@ -201,13 +203,15 @@ def inspect(files: Files, wanted: Wanted, now: datetime | None = None) -> State:
     fingerprint = ""
     if not server_reason:
         parts = [load(files.ca), load(files.cert)]
-        fingerprint = hashlib.sha256(b"".join(part.public_bytes(Encoding.DER) for part in parts if part)).hexdigest()
+        fingerprint = hashlib.sha256(
+            b"".join(part.public_bytes(Encoding.DER) for part in parts if part)
+        ).hexdigest()
     return State(server=server_reason, fingerprint=fingerprint)
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """One run at a time per folder. The lock is on the folder itself: nothing is left behind, and a kill frees it."""
+    """One run at a time. The lock is on the folder itself: nothing is left behind, and a kill frees it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -251,13 +255,15 @@ def make_folders(files: Files) -> bool:
 
 
 def remove_mount_points(files: Files, *, dry_run: bool) -> None:
-    """Docker makes an empty folder where a file to be mounted is missing; nothing else would take it away again."""
+    """Docker makes an empty folder where a file to be mounted is missing; nobody else takes it away."""
     for path in (files.ca, files.cert, files.key):
         if path.is_dir() and not dry_run:
             try:
                 path.rmdir()
             except OSError:
-                raise Problem(f"{path}: is a folder with something in it; move it away, then run again") from None
+                raise Problem(
+                    f"{path}: is a folder with something in it; move it away, then run again"
+                ) from None
 
 
 def repair(files: Files, wanted: Wanted, *, dry_run: bool) -> bool:
@@ -280,8 +286,8 @@ def repair(files: Files, wanted: Wanted, *, dry_run: bool) -> bool:
         if wanted.key_owner >= 0 and files.key.stat().st_uid != wanted.key_owner:
             if os.geteuid() != 0:
                 raise Problem(
-                    f"{files.key}: belongs to uid {files.key.stat().st_uid}, and uid {wanted.key_owner} must read it: "
-                    f"run `sudo chown {wanted.key_owner} '{files.key}'`"
+                    f"{files.key}: belongs to uid {files.key.stat().st_uid}, and uid {wanted.key_owner} "
+                    f"must read it: run `sudo chown {wanted.key_owner} '{files.key}'`"
                 )
             changed = True
             if not dry_run:
@@ -295,7 +301,8 @@ def install_ca(files: Files, state: State, cert: str, key: str) -> bool:
         return False
     if files.ca.exists():
         display.warning(
-            f"{files.ca} is a new CA, as {state.ca}. Trust it again in browsers and tools that trusted the old one."
+            f"{files.ca} is a new CA, as {state.ca}. "
+            "Trust it again in browsers and tools that trusted the old one."
         )
     write(files.ca_key, key, PRIVATE)
     write(files.ca, cert, PUBLIC)
@@ -303,7 +310,7 @@ def install_ca(files: Files, state: State, cert: str, key: str) -> bool:
 
 
 def install_server(files: Files, state: State, cert: str, key: str) -> bool:
-    """Put a new server certificate in place unless another run was first, or has replaced the CA meanwhile."""
+    """Put a new server certificate in place unless another run was first; refuse one of another CA."""
     if not state.server:
         return False
     ca = load(files.ca)
@@ -314,7 +321,9 @@ def install_server(files: Files, state: State, cert: str, key: str) -> bool:
     return True
 
 
-def work(files: Files, wanted: Wanted, ca: Sequence[str], server: Sequence[str], *, dry_run: bool) -> tuple[State, bool]:
+def work(
+    files: Files, wanted: Wanted, ca: Sequence[str], server: Sequence[str], *, dry_run: bool
+) -> tuple[State, bool]:
     """Put what is given in place, then judge; whether anything changed (or, in a dry run, would)."""
     if dry_run:
         state = inspect(files, wanted)
@@ -331,7 +340,7 @@ def work(files: Files, wanted: Wanted, ca: Sequence[str], server: Sequence[str],
 
 
 class ActionModule(ActionBase):
-    """Returns `ca` and `server` (why they must be made, or nothing), `fingerprint` - or `problem`, one line."""
+    """Returns `ca` and `server` (why they must be made), `fingerprint`, or `problem`: one line."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
@@ -359,12 +368,18 @@ class ActionModule(ActionBase):
         )
         try:
             state, changed = work(
-                files, wanted, arguments["new_ca"], arguments["new_server"], dry_run=bool(self._task.check_mode)
+                files,
+                wanted,
+                arguments["new_ca"],
+                arguments["new_server"],
+                dry_run=bool(self._task.check_mode),
             )
         except Problem as problem:
             result.update(problem=str(problem))
         except OSError as error:
-            result.update(problem=f"{error.filename or files.folder}: {error.strerror}; make it yours, then run again")
+            result.update(
+                problem=f"{error.filename or files.folder}: {error.strerror}; make it yours, then run again"
+            )
         else:
             result.update(ca=state.ca, server=state.server, fingerprint=state.fingerprint, changed=changed)
         return result

@@ -10,12 +10,14 @@ from cryptography import x509
 
 
 def certificate_permits(pem: str) -> list[str]:
-    """The DNS names and networks of the CA's name constraints; empty where it has none and may sign for everything."""
+    """The DNS names and networks for which the CA may sign; empty where it may sign for everything."""
     try:
         certificate = x509.load_pem_x509_certificate(pem.encode())
         constraints = certificate.extensions.get_extension_for_class(x509.NameConstraints).value
     except ValueError:
-        raise AnsibleFilterError("certificate_permits wants the text of a PEM file with a certificate") from None
+        raise AnsibleFilterError(
+            "certificate_permits wants the text of a PEM file with a certificate"
+        ) from None
     except x509.ExtensionNotFound:
         return []
     return [str(name.value) for name in constraints.permitted_subtrees or []]

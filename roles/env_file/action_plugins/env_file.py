@@ -1,8 +1,9 @@
 """Write a rendered env file privately and in one step, unless a person has edited it by hand.
 
-Below the header stands a checksum of what follows it. A file whose checksum does not hold was edited: the run stops and
-names the variables whose lines differ from what would be written, never their values. An edit that has been moved to its
-proper place makes the lines equal again, and the file is taken back. An action plugin, so that it costs no module call.
+Below the header stands a checksum of what follows it. A file whose checksum does not hold was edited: the
+run stops and names the variables whose lines differ from what would be written, never their values. An edit
+that has been moved to its proper place makes the lines equal again, and the file is taken back. An action
+plugin, so that it costs no module call.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 CHECKSUM = "# checksum: "
-ASSIGNMENT = re.compile(r"\s*(?:export\s+)?(?:#\s*)?([A-Za-z_][A-Za-z0-9_]*)(?:\s*=|\s+is set in the container)")
+ASSIGNMENT = re.compile(
+    r"\s*(?:export\s+)?(?:#\s*)?([A-Za-z_][A-Za-z0-9_]*)(?:\s*=|\s+is set in the container)"
+)
 
 
 class Edited(Exception):
@@ -48,7 +51,7 @@ def split(text: str) -> tuple[str | None, str]:
 
 
 def differing(current: str, wanted: str) -> list[str]:
-    """What a person changed, in the order of the lines: names of variables, or `line <n>` where a line holds none."""
+    """What a person changed, in the order of the lines: variables, or `line <n>` where a line holds none."""
     unchanged = set(current.split("\n")) & set(wanted.split("\n"))
     changed: dict[str, None] = {}
     for text in (current, wanted):
@@ -58,7 +61,9 @@ def differing(current: str, wanted: str) -> list[str]:
                 if assignment:
                     changed[assignment[1]] = None
                 elif text is current:
-                    changed["a comment" if line.lstrip().startswith("#") else f"line {number} below the checksum"] = None
+                    changed[
+                        "a comment" if line.lstrip().startswith("#") else f"line {number} below the checksum"
+                    ] = None
     return list(changed) or ["blank lines or the order of lines"]
 
 
@@ -73,7 +78,7 @@ def judge(current: str, wanted: str) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace the file in one step; it is 0600 from its first byte on, and the folder's owner's where root writes."""
+    """Replace the file in one step; 0600 from its first byte on; root gives it to the folder's owner."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
@@ -139,8 +144,12 @@ class ActionModule(ActionBase):
         try:
             result.update(changed=keep(path, text, dry_run=bool(self._task.check_mode)))
         except Edited as edited:
-            advice = "Put your values where its first line says, or delete the file to drop the edit; then run again."
+            advice = (
+                "Move the edit to where its first line says, or delete the file to drop it; then run again."
+            )
             result.update(problem=f"{path} {edited}. {advice}")
         except OSError as error:
-            result.update(problem=f"{path}: {error.strerror}; make it readable and writable for you, then run again")
+            result.update(
+                problem=f"{path}: {error.strerror}; make it readable and writable for you, then run again"
+            )
         return result

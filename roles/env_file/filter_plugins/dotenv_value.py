@@ -1,7 +1,8 @@
 """Filters that write a value so that every reader of the env file gets the same one.
 
-The readers: `docker run --env-file`, python-dotenv, a POSIX shell (`set -a; . file`). Docker's takes everything after the
-first `=` literally, quotes included; the other two know quotes, but escape differently. So there are four classes:
+The readers: `docker run --env-file`, python-dotenv, a POSIX shell (`set -a; . file`). Docker's takes
+everything after the first `=` literally, quotes included; the other two know quotes, but escape
+differently. Four classes:
 
 plain      letters, digits and `_@%+=:,./-`: written as it is, and all three agree
 quoted     single or double quotes that python-dotenv and a shell read alike; docker would keep the quotes
@@ -43,7 +44,7 @@ def spell(value: str) -> str:
     if "${" in value:
         raise Unwritable("python-dotenv expands ${ in any quotes")
     if "'" not in value:
-        # In single quotes a shell takes every backslash as it is, python-dotenv not before another one or the end.
+        # In single quotes a shell takes every backslash as it is; python-dotenv not before another, or last.
         if "\\\\" not in value and not value.endswith("\\"):
             return f"'{value}'"
         if "$" in value or "`" in value:
@@ -56,7 +57,9 @@ def spell(value: str) -> str:
 def dotenv_value(value: str) -> str:
     """The value, quoted if need be; an error where no spelling is read alike."""
     if not isinstance(value, str):
-        raise AnsibleFilterError(f"dotenv_value wants a text, not {type(value).__name__}: quote it, or use `| string`")
+        raise AnsibleFilterError(
+            f"dotenv_value wants a text, not {type(value).__name__}: quote it, or use `| string`"
+        )
     try:
         return spell(value)
     except ValueError as error:
@@ -108,4 +111,9 @@ class FilterModule:
     """Filters of the env_file role."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"dotenv_value": dotenv_value, "dotenv_line": dotenv_line, "dotenv_quoted": dotenv_quoted, "dotenv_refused": dotenv_refused}
+        return {
+            "dotenv_value": dotenv_value,
+            "dotenv_line": dotenv_line,
+            "dotenv_quoted": dotenv_quoted,
+            "dotenv_refused": dotenv_refused,
+        }

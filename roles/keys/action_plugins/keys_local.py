@@ -1,7 +1,8 @@
 """Create a person's own values file once, and read it without ever showing what is in it.
 
-Names in capitals are container variables: their values are taken as they are written (`0123`, `yes`, `1e5` stay texts).
-All other names are role variables: their values are YAML. A fault is returned as `problem`; the task runs under no_log.
+Names in capitals are container variables: their values are taken as they are written (`0123`, `yes` and
+`1e5` stay texts). All other names are role variables: their values are YAML. A fault is returned as
+`problem`, as the task runs under no_log.
 """
 
 from __future__ import annotations
@@ -44,19 +45,25 @@ def parse(path: Path, text: str) -> Local:
         where = f", line {mark.line + 1}" if mark else ""
         raise Problem(f"{path}{where}: not valid YAML; write NAME: value ({quote})") from None
     except yaml.YAMLError:
-        raise Problem(f"{path}: has characters that YAML does not allow; write it anew as plain text") from None
+        raise Problem(
+            f"{path}: has characters that YAML does not allow; write it anew as plain text"
+        ) from None
     local = Local()
     if root is None or root.tag == "tag:yaml.org,2002:null":
         return local
     if not isinstance(root, yaml.MappingNode):
-        raise Problem(f"{path}, line {root.start_mark.line + 1}: want NAME: value, with a space after the colon")
+        raise Problem(
+            f"{path}, line {root.start_mark.line + 1}: want NAME: value, with a space after the colon"
+        )
     for key, node in root.value:
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
             raise Problem(f"{path}, line {line}: want NAME: value ({quote})")
         name = key.value
         if name in local.lines:
-            raise Problem(f"{path}, line {line}: {name} is given in line {local.lines[name]} too; keep one of them")
+            raise Problem(
+                f"{path}, line {line}: {name} is given in line {local.lines[name]} too; keep one of them"
+            )
         local.lines[name] = line
         if CONTAINER_VARIABLE.fullmatch(name):
             if not isinstance(node, yaml.ScalarNode):
@@ -67,7 +74,9 @@ def parse(path: Path, text: str) -> Local:
             try:
                 value = loader.construct_object(node, deep=True)
             except (yaml.YAMLError, ValueError):
-                raise Problem(f"{path}, line {line}: the value of {name} is not valid YAML ({quote})") from None
+                raise Problem(
+                    f"{path}, line {line}: the value of {name} is not valid YAML ({quote})"
+                ) from None
             if value is not None:
                 local.variables[name] = value
     return local
@@ -111,7 +120,10 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, arguments = self.validate_argument_spec(
-            argument_spec={"path": {"type": "str", "required": True}, "content": {"type": "str", "required": True}}
+            argument_spec={
+                "path": {"type": "str", "required": True},
+                "content": {"type": "str", "required": True},
+            }
         )
         path = Path(arguments["path"])
         try:
@@ -128,7 +140,9 @@ class ActionModule(ActionBase):
         except UnicodeDecodeError:
             result.update(problem=f"{path}: not UTF-8 text; save it as UTF-8, then run again")
         except OSError as error:
-            result.update(problem=f"{path}: {error.strerror}; make it readable and writable for you, then run again")
+            result.update(
+                problem=f"{path}: {error.strerror}; make it readable and writable for you, then run again"
+            )
         else:
             result.update(
                 local={"values": local.values, "variables": local.variables, "lines": local.lines},

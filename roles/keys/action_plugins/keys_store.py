@@ -1,7 +1,8 @@
 """Read an environment's secrets, make the missing ones, keep them in a private file.
 
-An action plugin, so that it runs in the controller's process: no module call, and the values travel through no
-temporary file. A fault is returned as `problem`, never raised: the task runs under no_log, which would hide the message.
+An action plugin, so that it runs in the controller's process: no module call, and the values travel through
+no other file. A fault is returned as `problem`, never raised: the task runs under no_log, which would hide
+it.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class Problem(Exception):
 def generate(kind: str, length: int | None = None) -> str:
     """A random value whose characters mean nothing to a URL, a shell or an env file.
 
-    password: `length` letters and digits (32). token: `length` random bytes in URL-safe base64 without padding (48).
+    password: `length` letters and digits (32).
+    token: `length` random bytes (48) in URL-safe base64 without padding.
     base64_32: 32 random bytes in URL-safe base64 with padding, as ciphers take their keys.
     """
     if kind == "password":
@@ -49,7 +51,7 @@ def generate(kind: str, length: int | None = None) -> str:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """One run at a time per folder. The lock is on the folder itself: nothing is left behind, and a kill frees it."""
+    """One run at a time. The lock is on the folder itself: nothing is left behind, and a kill frees it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -103,7 +105,9 @@ def read_text(path: Path) -> str:
 
 def parse(path: Path, text: str) -> dict[str, str]:
     """The stored secrets. Anything but a flat mapping of texts is damage, and damage is never overwritten."""
-    restore = "restore it from a copy (deleting it makes new secrets, and data kept with the old ones is lost)"
+    restore = (
+        "restore it from a copy (deleting it makes new secrets, and data kept with the old ones is lost)"
+    )
     try:
         stored = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -123,14 +127,16 @@ def parse(path: Path, text: str) -> dict[str, str]:
 def complete(
     stored: Mapping[str, str], names: Mapping[str, Mapping[str, Any]], given: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """All values by name, and those of them that had to be generated. A given value wins and is never stored."""
+    """All values by name, and those that had to be generated. A given value wins and is never stored."""
     generated = {
         name: generate(kind["kind"], kind.get("length"))
         for name, kind in names.items()
         if name not in stored and name not in given
     }
     values = {**stored, **generated, **given}
-    return {name: values[name] for name in [*names, *(extra for extra in given if extra not in names)]}, generated
+    return {
+        name: values[name] for name in [*names, *(extra for extra in given if extra not in names)]
+    }, generated
 
 
 def appended(text: str, generated: Mapping[str, str]) -> str:
@@ -201,7 +207,9 @@ class ActionModule(ActionBase):
         except Problem as problem:
             result.update(problem=str(problem))
         except OSError as error:
-            result.update(problem=f"{path}: {error.strerror}; make it readable and writable for you, then run again")
+            result.update(
+                problem=f"{path}: {error.strerror}; make it readable and writable for you, then run again"
+            )
         else:
             result.update(secrets=values, changed=changed)
         return result

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 
 def url_quote(value: Any) -> str:
-    """Percent-encode everything but letters, digits and `_.-~`, slashes too (Jinja's own `urlencode` leaves them)."""
+    """Percent-encode all but letters, digits and `_.-~`; slashes too, which Jinja's `urlencode` leaves."""
     return quote(str(value), safe="")
 
 
