@@ -41,7 +41,8 @@ def add_file(context: tarfile.TarFile, name: str, source: IO[bytes], size: int, 
 
 def write_context(target: IO[bytes], folder: Path, files: dict[str, str], contents: dict[str, str]) -> None:
     """Write a build context as tar."""
-    paths = {path.name: path for path in sorted(folder.iterdir())} | {name: Path(path) for name, path in files.items()}
+    paths = {path.name: path for path in sorted(folder.iterdir())}
+    paths |= {name: Path(path) for name, path in files.items()}
     with tarfile.open(fileobj=target, mode="w") as context:
         for name, path in paths.items():
             with path.open("rb") as source:
@@ -57,7 +58,8 @@ def write_context(target: IO[bytes], folder: Path, files: dict[str, str], conten
 def failure(name: str, log: str, error: str) -> str:
     """One readable message of a failed build."""
     lines = [line.rstrip() for line in log.splitlines() if line.strip()]
-    return "\n".join([f"Building {name} failed. The end of its log:", *(f"  {line}" for line in lines[-LOG_LINES:]), f"  {error}"])
+    shown = [f"  {line}" for line in [*lines[-LOG_LINES:], error]]
+    return "\n".join([f"Building {name} failed. The end of its log:", *shown])
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no types

@@ -10,10 +10,10 @@ from ansible.plugins.action import ActionBase
 DOCUMENTATION = r"""
 module: images_prune
 author: Dashtam contributors
-short_description: Removes superseded images of the given repositories and the stages left over by their builds
+short_description: Removes superseded images and the stages that builds left over
 description:
-  - An image that a container uses, running or not, stays. So do the newest O(keep) superseded ones of each repository, so that
-    going back to a branch costs nothing.
+  - An image that a container uses, running or not, stays. So do the newest O(keep) superseded ones of each
+    repository, so that going back to a branch costs nothing.
 options:
   current: {description: References in use now., type: list, elements: str, required: true}
   keep: {description: How many superseded images of each repository stay., type: int, default: 1}

@@ -16,10 +16,12 @@ name: images_plan
 author: Dashtam contributors
 short_description: Resolves image references, asking the engine what is present
 description:
-  - Asks the engine through its API, in the controller's own process. No registry is asked unless O(ask_registry) says so.
+  - Asks the engine through its API, in the controller's own process.
+  - No registry is asked unless O(ask_registry) says so.
   - Built images are tagged with a hash of what they are made of, so a present one is also up to date.
-  - The answer holds C(family), C(images) (the references to run), C(python), C(base), C(pull) and C(build) (what is missing, in order),
-    C(undecided) (only a registry's answer can decide), C(reason) and C(error) (one line each, or empty).
+  - The answer holds C(family), C(images) (the references to run), C(python), C(base), C(pull) and C(build)
+    (what is missing, in order), C(undecided) (only a registry's answer can decide), C(reason) and C(error)
+    (one line each, or empty).
 options:
   source: {description: "V(auto), V(pull) or V(build).", type: str, required: true}
   family: {description: Family recorded on a data volume, or empty., type: str, default: ""}
@@ -28,7 +30,7 @@ options:
   redis: {description: Official Redis image., type: str, required: true}
   python: {description: Official Python image., type: str, required: true}
   prefix: {description: Prefix of the built references., type: str, required: true}
-  requirements: {description: Path of the hash-pinned requirements of the app image., type: str, required: true}
+  requirements: {description: Path of the app image's hash-pinned requirements., type: str, required: true}
   files: {description: Folder with one build context per image., type: str, required: true}
   rebuild: {description: Whether present images are taken as missing., type: bool, default: false}
   ask_registry: {description: Whether an undecided plan may ask the registry., type: bool, default: false}
@@ -41,7 +43,7 @@ MOVE = "To move the data: make a backup, remove the environment with its volume,
 BUILT = {"base": "", "postgres": "base", "redis": "base", "python": "base", "app": "python"}
 RUN = ("postgres", "redis", "app")
 
-# What the engine says when it did not reach a registry at all. A registry that answers with a refusal is not in here.
+# What the engine says when it did not reach a registry at all, unlike one that answers with a refusal.
 NO_ANSWER = (
     "dial tcp",
     "no such host",
@@ -100,22 +102,22 @@ def folder_digest(folder: Path) -> str:
     return digest(*parts)
 
 
-def built_references(prefix: str, files: Path, requirements: str, official_python: str) -> tuple[dict[str, str], dict[str, str]]:
-    """References of the built images, and those of the app image by family.
+def built_reference(prefix: str, files: Path, name: str, base: str, requirements: str = "") -> str:
+    """Reference of a built image.
 
-    The CA bundle and the package index are no inputs: what is installed is fixed by the hashes in the requirements.
+    The CA bundle and the package index are no inputs: hashes and signatures fix what is installed.
     """
+    folders = [folder_digest(files / folder) for folder in (name, *(["shared"] if base else []))]
+    return f"{prefix}/{name}:{digest(*folders, base, requirements)}"
+
+
+def built_references(prefix: str, files: Path, requirements: str) -> dict[str, str]:
+    """References of all images that are built from Debian packages."""
     references: dict[str, str] = {}
     for name, parent in BUILT.items():
-        parts = [folder_digest(files / name), references.get(parent, "")]
-        if name == "app":
-            parts.append(requirements)
-        references[name] = f"{prefix}/{name}:{digest(*parts)}"
-    apps = {
-        "debian": references["app"],
-        "official": f"{prefix}/app:{digest(folder_digest(files / 'app'), official_python, requirements)}",
-    }
-    return references, apps
+        locked = requirements if name == "app" else ""
+        references[name] = built_reference(prefix, files, name, references.get(parent, ""), locked)
+    return references
 
 
 def contradiction(source: str, family: str) -> str:
@@ -124,8 +126,9 @@ def contradiction(source: str, family: str) -> str:
     if not family or asked in (None, family):
         return ""
     return (
-        f"images_source is {source}, but the data volume belongs to {FAMILIES[family]} (family {family}), and the other "
-        f"family's PostgreSQL must not open its files. Set images_source to auto to go on as before. {MOVE}"
+        f"images_source is {source}, but the data volume belongs to {FAMILIES[family]} (family {family}), "
+        "and the other family's PostgreSQL must not open its files. Set images_source to auto to go on as "
+        f"before. {MOVE}"
     )
 
 
@@ -135,15 +138,16 @@ def decide(wanted: Wanted, present: Callable[[str], bool]) -> tuple[str, bool]:
         return ("official" if wanted.source == "pull" else "debian"), False
     if wanted.family:
         return wanted.family, False
-    official, built = wanted.official, wanted.built
-    if present(official["postgres"]) and present(official["redis"]) and (present(official["app"]) or present(official["python"])):
-        return "official", False
-    if present(built["postgres"]) and present(built["redis"]) and (present(built["app"]) or present(built["python"])):
-        return "debian", False
+    for family, references in (("official", wanted.official), ("debian", wanted.built)):
+        app = present(references["app"]) or present(references["python"])
+        if app and present(references["postgres"]) and present(references["redis"]):
+            return family, False
     return "official", True
 
 
-def make_plan(wanted: Wanted, present: Callable[[str], bool], registry_error: Callable[[str], str] | None = None) -> Plan:
+def make_plan(
+    wanted: Wanted, present: Callable[[str], bool], registry_error: Callable[[str], str] | None = None
+) -> Plan:
     """Decide the family and list what is missing.
 
     registry_error gives one line where no registry answers for a reference; without it nothing is asked.
@@ -194,7 +198,9 @@ def no_answer(message: str) -> bool:
 class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core ships no types
     """The lookup itself: files and engine in, plan out."""
 
-    def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[dict[str, Any]]:
+    def run(
+        self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any
+    ) -> list[dict[str, Any]]:
         """Return one plan."""
         self.set_options(var_options=variables, direct=kwargs)
         try:
@@ -208,16 +214,15 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core ships no t
             requirements = requirements_path.read_text(encoding="utf-8")
         except OSError as error:
             return [Plan(error=f"images_requirements: {requirements_path}: {error.strerror}.").__dict__]
-        registry = self.get_option("registry")
-        official = {name: registry + self.get_option(name) for name in ("postgres", "redis", "python")}
-        built, apps = built_references(
-            self.get_option("prefix"), Path(self.get_option("files")), requirements, official["python"]
-        )
+        prefix, files = self.get_option("prefix"), Path(self.get_option("files"))
+        names = ("postgres", "redis", "python")
+        official = {name: self.get_option("registry") + self.get_option(name) for name in names}
+        official["app"] = built_reference(prefix, files, "app", official["python"], requirements)
         wanted = Wanted(
             source=self.get_option("source"),
             family=self.get_option("family"),
-            official=official | {"app": apps["official"]},
-            built=built,
+            official=official,
+            built=built_references(prefix, files, requirements),
             rebuild=self.get_option("rebuild"),
         )
         try:

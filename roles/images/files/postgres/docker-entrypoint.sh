@@ -83,9 +83,10 @@ run_sql() {
 }
 
 create_database() {
-    if [[ $POSTGRES_DB != postgres ]] &&
-        [[ -z $(run_sql --dbname postgres --tuples-only -v db="$POSTGRES_DB" \
-            <<<"SELECT 1 FROM pg_database WHERE datname = :'db';") ]]; then
+    local found
+    found=$(run_sql --dbname postgres --tuples-only --no-align -v db="$POSTGRES_DB" \
+        <<<"SELECT 1 FROM pg_database WHERE datname = :'db';")
+    if [[ -z $found ]]; then
         run_sql --dbname postgres -v db="$POSTGRES_DB" <<<'CREATE DATABASE :"db";'
     fi
 }
@@ -112,7 +113,7 @@ run_scripts() {
     done
 }
 
-# -- help and version need neither data nor another user.
+# Help and version need neither data nor another user.
 only_asks() {
     local argument
     for argument in "$@"; do
