@@ -27,7 +27,7 @@ TEMPLATE_SUFFIX = "_template"
 FORM = f"{DRIVER}://<user>:<password>@<host>:<port>/<database>, user, password and database percent-encoded"
 
 _URL = re.compile(
-    r"(?P<driver>[^:/?#@]+)://(?P<user>[^:/?#@]+):(?P<password>[^:/?#@]+)@(?P<hosts>[^/?#@]+)"
+    r"(?P<driver>[A-Za-z][A-Za-z0-9+.-]*)://(?P<user>[^:/?#@]+):(?P<password>[^:/?#@]+)@(?P<hosts>[^/?#@]+)"
     r"/(?P<database>[^/?#@]+)(?:\?(?P<query>[^#@]*))?"
 )
 _HOST = re.compile(r"(?P<host>[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[1-9][0-9]{0,4}))?")
@@ -41,6 +41,13 @@ class RefusalError(Exception):
     def __init__(self, layer: int, reason: str) -> None:
         super().__init__(f"refused by layer {layer} ({LAYERS[layer]}): {reason}")
         self.layer = layer
+
+
+class TestDatabaseError(Exception):
+    """What could not be done, in one line, with the next step."""
+
+    # Pytest takes a class of this name for tests where it is imported.
+    __test__ = False
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import asyncpg
 from asyncpg import Connection
 
 from src.core.migrate import LOCK
-from src.core.test_database_policy import RefusalError, Target, read_target
+from src.core.test_database_policy import RefusalError, Target, TestDatabaseError, read_target
 
 LOCK_TIMEOUT = "5s"
 # Whatever hangs for other reasons than a lock: a stopped server, a broken network.
@@ -24,12 +24,6 @@ CONNECT_TIMEOUT = 10.0
 COMMAND_TIMEOUT = 120.0
 
 logger = logging.getLogger(__name__)
-
-
-class TestDatabaseError(Exception):
-    """What could not be done, in one line, with the next step."""
-
-    __test__ = False
 
 
 async def connect(
@@ -54,7 +48,7 @@ async def connect(
             server_settings={
                 "application_name": application,
                 "lock_timeout": LOCK_TIMEOUT,
-                "search_path": "public",
+                "search_path": "pg_catalog",
             },
         )
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -68,9 +62,8 @@ async def check_connection(connection: Connection, target: Target) -> None:
     row = await _row(
         connection,
         """
-        SELECT pg_catalog.current_database() AS database, current_user AS user, EXISTS (
-            SELECT FROM pg_catalog.pg_roles
-            WHERE rolsuper AND pg_catalog.pg_has_role(current_user, oid, 'MEMBER')
+        SELECT current_database() AS database, session_user AS login, current_user AS user, EXISTS (
+            SELECT FROM pg_roles WHERE rolsuper AND pg_has_role(current_user, oid, 'MEMBER')
         ) AS superuser
         """,
     )
@@ -78,8 +71,9 @@ async def check_connection(connection: Connection, target: Target) -> None:
         raise RefusalError(
             4, f"connected to database {row['database']!a}, while DATABASE_URL says {target.database!a}"
         )
-    if row["user"] != target.user:
-        raise RefusalError(4, f"connected as {row['user']!a}, while DATABASE_URL says {target.user!a}")
+    for user in (row["login"], row["user"]):
+        if user != target.user:
+            raise RefusalError(4, f"connected as {user!a}, while DATABASE_URL says {target.user!a}")
     if row["superuser"]:
         raise RefusalError(4, f"{target.user!a} is a superuser or a member of one; use the database's owner")
 
@@ -120,7 +114,7 @@ async def worker_database(environ: Mapping[str, str], worker: str) -> AsyncItera
 
 async def drop_leftovers(connection: Connection, target: Target) -> None:
     """Drop the template and every worker's database, on a connection that has passed layer 4."""
-    rows = await connection.fetch("SELECT datname FROM pg_catalog.pg_database ORDER BY datname")
+    rows = await connection.fetch("SELECT datname FROM pg_database ORDER BY datname")
     names = [name for row in rows if (name := row["datname"]) == target.template or target.is_worker(name)]
     for name in names:
         await _drop(connection, name)
@@ -132,9 +126,8 @@ async def fill_template(
     """Make the template, let `fill` make its schema, close it. Open means unfinished, and is never cloned."""
     name = target.template
     logger.info("Filling database %s", name)
-    await _run(connection, f"CREATE DATABASE {quoted(name)} TEMPLATE template0 ALLOW_CONNECTIONS false")
+    await _run(connection, f"CREATE DATABASE {quoted(name)} TEMPLATE template0")
     await _run(connection, f"REVOKE CONNECT ON DATABASE {quoted(name)} FROM PUBLIC")
-    await _run(connection, f"ALTER DATABASE {quoted(name)} ALLOW_CONNECTIONS true")
     inside = await connect(target, name)
     try:
         await fill(inside)
@@ -148,9 +141,9 @@ async def holders(connection: Connection) -> str:
     rows = await connection.fetch(
         """
         SELECT DISTINCT pid, usename, application_name
-        FROM pg_catalog.pg_locks JOIN pg_catalog.pg_stat_activity USING (pid)
-        WHERE granted AND pid <> pg_catalog.pg_backend_pid() AND locktype <> 'virtualxid'
-          AND datname = pg_catalog.current_database()
+        FROM pg_locks JOIN pg_stat_activity USING (pid)
+        WHERE granted AND pid <> pg_backend_pid() AND locktype <> 'virtualxid'
+          AND datname = current_database()
         ORDER BY pid
         """
     )
@@ -173,7 +166,7 @@ async def _guarded(
     try:
         await check_connection(connection, target)
         # Shared among workers; an initialisation, which takes it alone, waits for them and they for it.
-        await _run(connection, f"SELECT pg_catalog.pg_advisory_lock_shared({LOCK})")
+        await _run(connection, f"SELECT pg_advisory_lock_shared({LOCK})")
         await work(connection, target, name)
     finally:
         await connection.close()
@@ -195,9 +188,9 @@ async def _create(connection: Connection, target: Target, name: str) -> None:
     await _run(connection, f"REVOKE CONNECT ON DATABASE {database} FROM PUBLIC")
     roles = await connection.fetch(
         """
-        SELECT DISTINCT pg_catalog.quote_ident(rolname) AS role
-        FROM pg_catalog.pg_database, pg_catalog.aclexplode(datacl) AS acl, pg_catalog.pg_roles AS roles
-        WHERE datname = pg_catalog.current_database() AND privilege_type = 'CONNECT' AND roles.oid = grantee
+        SELECT DISTINCT quote_ident(rolname) AS role
+        FROM pg_database, aclexplode(datacl) AS acl, pg_roles AS roles
+        WHERE datname = current_database() AND privilege_type = 'CONNECT' AND roles.oid = grantee
         """
     )
     for row in roles:
@@ -207,7 +200,7 @@ async def _create(connection: Connection, target: Target, name: str) -> None:
 
 async def _allows_connections(connection: Connection, name: str) -> bool | None:
     allows: bool | None = await connection.fetchval(
-        "SELECT datallowconn FROM pg_catalog.pg_database WHERE datname = $1", name
+        "SELECT datallowconn FROM pg_database WHERE datname = $1", name
     )
     return allows
 
