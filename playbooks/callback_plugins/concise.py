@@ -1,0 +1,49 @@
+"""Ansible's default output, but a refusal is said once.
+
+The default callback prints a failed task's message in an `[ERROR]` block with its origin in our source, and again inside the
+result. Whoever mistyped a port needs the message. Anything but a plain message - a module's stderr, a failed loop - and
+everything at `-v` is left to the default callback.
+"""
+
+from __future__ import annotations
+
+from ansible import constants as C
+from ansible.executor.task_result import CallbackTaskResult
+from ansible.plugins.callback.default import CallbackModule as Default
+
+DOCUMENTATION = """
+name: concise
+type: stdout
+short_description: The default output, a failure's message said once
+extends_documentation_fragment:
+  - default_callback
+  - result_format_callback
+requirements:
+  - set as stdout in configuration
+"""
+
+# Actions whose message was written for the person at the terminal.
+SPOKEN = {
+    "ansible.builtin.assert",
+    "ansible.builtin.fail",
+    "ansible.builtin.validate_argument_spec",
+}
+
+
+class CallbackModule(Default):
+    """Print the message of a refusal and nothing around it."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "stdout"
+    CALLBACK_NAME = "concise"
+
+    def v2_runner_on_failed(self, result: CallbackTaskResult, ignore_errors: bool = False) -> None:
+        """Say a refusal once; hand everything else to the default callback."""
+        # Our own action plugins have no collection in their name.
+        spoken = result.task.action in SPOKEN or "." not in result.task.action
+        message = result.result.get("msg")
+        if not spoken or ignore_errors or self._display.verbosity or not isinstance(message, str) or result.task.loop:
+            super().v2_runner_on_failed(result, ignore_errors)
+            return
+        lines = f"\n{self.host_label(result)}: {message.strip()}"
+        self._display.display(lines, color=C.COLOR_ERROR, stderr=self.get_option("display_failed_stderr"))
