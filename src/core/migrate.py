@@ -6,8 +6,8 @@
     python -m src.core.migrate check                   exit 1 and name what they differ in
 
 ``create`` writes the file's name as the first line of standard output and its content after that, because
-nothing is written below /app: the caller stores it, and owns it. ``--output DIRECTORY`` writes it there
-instead, ``--empty`` allows a revision to be filled by hand. Everything else is said on standard error.
+nothing is written below /app: the caller stores it, and owns it. ``--empty`` makes one to be filled by hand.
+Everything else is said on standard error.
 
 Whoever has a connection of its own (the test initialisation) calls :func:`run_migrations` in its own
 transaction: all revisions, the version table and the grants are part of it, or nothing is.
@@ -145,7 +145,6 @@ def _arguments() -> argparse.Namespace:
     create = commands.add_parser("create", help="print a new revision: its name, then its content")
     create.add_argument("-m", "--message", required=True)
     create.add_argument("--empty", action="store_true", help="a revision to be filled by hand")
-    create.add_argument("--output", type=Path, help="write it into this directory and print its path")
     commands.add_parser("check", help="name what models and database differ in")
     return parser.parse_args()
 
@@ -160,12 +159,7 @@ async def _main(arguments: argparse.Namespace) -> int:
         name, content = await in_transaction(
             settings, lambda connection: new_revision(connection, arguments.message, arguments.empty)
         )
-        if arguments.output is None:
-            sys.stdout.write(f"{name}\n{content}")
-        else:
-            path = arguments.output / name
-            path.write_text(content, encoding="utf-8")
-            sys.stdout.write(f"{path}\n")
+        sys.stdout.write(f"{name}\n{content}")
     else:
         differences = await in_transaction(settings, schema_differences)
         for difference in differences:

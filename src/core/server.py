@@ -18,8 +18,9 @@ def uvicorn_options(settings: ServerSettings, port: int, reload: bool) -> dict[s
         "ws": "none",
         "lifespan": "on",
         "server_header": False,
-        # Docker kills after 10 s; a client that keeps its connection open must not make every stop that long.
-        "timeout_graceful_shutdown": 5,
+        # Docker kills after 10 s, and whoever edits a file waits for the answer: neither may be held up by a
+        # client that just keeps its connection.
+        "timeout_graceful_shutdown": 1 if reload else 5,
     }
     if settings.ssl_enabled:
         _readable("TLS_CERT_FILE", settings.tls_cert_file)

@@ -28,6 +28,7 @@ NOT_YET = (
     asyncpg.InsufficientPrivilegeError,  # CONNECT is not granted yet
     asyncpg.InvalidAuthorizationSpecificationError,  # no such role
     asyncpg.InvalidCatalogNameError,  # no such database
+    asyncpg.ObjectNotInPrerequisiteStateError,  # the database does not accept connections yet
     asyncpg.TooManyConnectionsError,
 )
 

@@ -1,0 +1,105 @@
+"""Real PostgreSQL and Redis, as the container's environment names them.
+
+Without workers the tests use the test database itself, each in a transaction that is rolled back; with them
+(``-n``) each worker has a clone of the template. Tests of migrations change the schema and have a clone of
+their own each time. Redis keys carry the worker's prefix.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy import NullPool
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+
+from src.core import test_databases
+from src.core.config import OwnerSettings, Settings, load
+
+WORKER = os.environ.get("PYTEST_XDIST_WORKER")
+# Clones for the tests of migrations, beyond any number of workers.
+SCRATCH = f"gw{9000 + int((WORKER or 'gw0').removeprefix('gw'))}"
+
+
+def of_database(name: str) -> OwnerSettings:
+    settings = load(OwnerSettings)
+    urls = (settings.database_url.get_secret_value(), settings.app_database_url.get_secret_value())
+    owner, runtime = (f"{url.rpartition('/')[0]}/{name}" for url in urls)
+    return OwnerSettings(DATABASE_URL=owner, APP_DATABASE_URL=runtime)
+
+
+@pytest.fixture(scope="session")
+def settings() -> Iterator[OwnerSettings]:
+    """Where this worker's tests find their schema."""
+    if WORKER is None:
+        yield load(OwnerSettings)
+        return
+    name = asyncio.run(test_databases.clone(os.environ, WORKER))
+    yield of_database(name)
+    asyncio.run(test_databases.drop(os.environ, WORKER))
+
+
+@pytest.fixture
+def app_settings(settings: OwnerSettings, redis_prefix: str) -> Settings:
+    """What an app process in this database would have."""
+    return load(Settings).model_copy(update={"app_database_url": settings.app_database_url})
+
+
+@pytest.fixture
+async def scratch() -> AsyncIterator[OwnerSettings]:
+    """A database at the head, for one test that may do anything to it."""
+    async with test_databases.worker_database(os.environ, SCRATCH) as name:
+        yield of_database(name)
+
+
+@pytest.fixture
+async def owner_engine(settings: OwnerSettings) -> AsyncIterator[AsyncEngine]:
+    engine = create_async_engine(settings.database_url.get_secret_value(), poolclass=NullPool)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def owner(owner_engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """The owner's connection, in a transaction that is rolled back."""
+    async with owner_engine.connect() as connection:
+        await connection.begin()
+        yield connection
+        await connection.rollback()
+
+
+@pytest.fixture
+async def runtime(settings: OwnerSettings) -> AsyncIterator[AsyncConnection]:
+    """The connection of the app's role, in a transaction that is rolled back."""
+    engine = create_async_engine(settings.app_database_url.get_secret_value(), poolclass=NullPool)
+    async with engine.connect() as connection:
+        await connection.begin()
+        yield connection
+        await connection.rollback()
+    await engine.dispose()
+
+
+@pytest.fixture
+async def session(runtime: AsyncConnection) -> AsyncIterator[AsyncSession]:
+    """A session whose commits are savepoints of the test's own transaction."""
+    async with AsyncSession(
+        runtime, expire_on_commit=False, join_transaction_mode="create_savepoint"
+    ) as session:
+        yield session
+
+
+@pytest.fixture
+def redis_prefix() -> str:
+    return f"{WORKER or 'main'}:"
+
+
+@pytest.fixture
+async def redis(redis_prefix: str) -> AsyncIterator[Redis]:
+    """A client; keys start with ``redis_prefix``, and those are removed in the end."""
+    client = Redis.from_url(load(Settings).redis_url.get_secret_value(), decode_responses=True)
+    yield client
+    keys = [key async for key in client.scan_iter(f"{redis_prefix}*")]
+    if keys:
+        await client.delete(*keys)
+    await client.aclose()

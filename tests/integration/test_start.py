@@ -1,0 +1,204 @@
+"""The app container's command and the callback's, as processes of their own on ports of their own."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from src.core.config import OwnerSettings, ServerSettings, load
+from src.core.migrate import downgrade
+from src.core.server import SOURCE
+from src.core.tls import client_context
+
+PATIENCE = 60
+CALLBACKS_VARIABLES = (
+    "APP_URL",
+    "DEBUG",
+    "ENVIRONMENT",
+    "LOG_LEVEL",
+    "PATH",
+    "SSL_ENABLED",
+    "TLS_CA_FILE",
+    "TLS_CERT_FILE",
+    "TLS_KEY_FILE",
+)
+
+
+class Server:
+    """A process of ours and what it has said so far."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
+        self.process = process
+        self.url = f"https://localhost:{port}"
+        self.log: list[str] = []
+
+    async def read(self, until: str) -> None:
+        assert self.process.stdout is not None
+        async with asyncio.timeout(PATIENCE):
+            while not any(until in line for line in self.log):
+                line = (await self.process.stdout.readline()).decode()
+                assert line, f"ended without saying {until!r}:\n{''.join(self.log)}"
+                self.log.append(line)
+
+    def environment(self) -> set[str]:
+        content = Path(f"/proc/{self.process.pid}/environ").read_bytes()
+        return {item.partition(b"=")[0].decode() for item in content.split(b"\0") if item}
+
+
+@asynccontextmanager
+async def serving(
+    module: str, *arguments: str, port: int, env: dict[str, str], cwd: Path = SOURCE.parent
+) -> AsyncIterator[Server]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        module,
+        *arguments,
+        cwd=cwd,
+        env=env,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        yield Server(process, port)
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            await asyncio.wait_for(process.communicate(), PATIENCE)
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.fixture
+def env(scratch: OwnerSettings, port: int) -> dict[str, str]:
+    return dict(os.environ) | {
+        "APP_PORT": str(port),
+        "DATABASE_URL": scratch.database_url.get_secret_value(),
+        "APP_DATABASE_URL": scratch.app_database_url.get_secret_value(),
+        "POSTGRES_PASSWORD": scratch.owner.password,
+        "LOG_LEVEL": "INFO",
+    }
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    # An open connection would be waited for when a server stops.
+    limits = httpx.Limits(max_keepalive_connections=0)
+    async with httpx.AsyncClient(
+        verify=client_context(load(ServerSettings).tls_ca_file), limits=limits
+    ) as client:
+        yield client
+
+
+def position(log: list[str], text: str) -> int:
+    return next(index for index, line in enumerate(log) if text in line)
+
+
+async def test_migrates_then_serves_without_the_owners_credentials(
+    scratch: OwnerSettings, env: dict[str, str], port: int, http: httpx.AsyncClient
+) -> None:
+    await downgrade(scratch, "base")
+    async with serving("src.start", port=port, env=env) as server:
+        await server.read(f"Uvicorn running on https://0.0.0.0:{port}")
+        assert (
+            position(server.log, "Running Alembic migrations...")
+            < position(server.log, "Migrations completed successfully")
+            < position(server.log, "Uvicorn running")
+        )
+        assert (await http.get(f"{server.url}/health")).content == b'{"status":"ok"}'
+        assert (await http.get(f"{server.url}/ready")).status_code == 200
+        names = server.environment()
+        assert "APP_DATABASE_URL" in names
+        assert not {"DATABASE_URL", "POSTGRES_USER", "POSTGRES_PASSWORD"} & names
+        server.process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(server.process.communicate(), 10)
+
+
+async def test_says_the_same_at_an_up_to_date_database(
+    env: dict[str, str], port: int, http: httpx.AsyncClient
+) -> None:
+    async with serving("src.start", port=port, env=env) as server:
+        await server.read("Uvicorn running")
+        assert position(server.log, "Running Alembic migrations...") < position(
+            server.log, "Migrations completed successfully"
+        )
+        assert (await http.get(f"{server.url}/ready")).status_code == 200
+
+
+async def test_stops_at_once_while_it_waits(env: dict[str, str], port: int) -> None:
+    env["DATABASE_URL"] = "postgresql+asyncpg://owner:secret@127.0.0.1:1/dashtam"
+    async with serving("src.start", port=port, env=env) as server:
+        await server.read("Waiting for owner at 127.0.0.1:1/dashtam")
+        server.process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(server.process.wait(), 5) == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("module", "break_it", "said"),
+    [
+        ("src.start", lambda env: env.update(SECRET_KEY="change-me"), "SECRET_KEY: is a placeholder"),
+        ("src.start", lambda env: env.pop("DATABASE_URL"), "DATABASE_URL: is not set"),
+        (
+            "src.start",
+            lambda env: env.update(TLS_KEY_FILE="/nowhere"),
+            "TLS_KEY_FILE: /nowhere: No such file",
+        ),
+        ("src.callback", lambda env: env.update(ENVIRONMENT="qa"), "ENVIRONMENT: "),
+        ("src.callback", lambda env: env.update(TLS_CERT_FILE="/nowhere"), "TLS_CERT_FILE: /nowhere"),
+    ],
+)
+async def test_a_bad_environment_is_one_line(
+    env: dict[str, str], port: int, module: str, break_it: Callable[[dict[str, str]], object], said: str
+) -> None:
+    break_it(env)
+    async with serving(module, port=port, env=env) as server:
+        output, _ = await asyncio.wait_for(server.process.communicate(), PATIENCE)
+    assert server.process.returncode == 1
+    assert said in output.decode()
+    assert len(output.decode().splitlines()) == 1
+
+
+async def test_callback_needs_only_its_own_variables(port: int, http: httpx.AsyncClient) -> None:
+    env = {name: os.environ[name] for name in CALLBACKS_VARIABLES if name in os.environ}
+    async with serving("src.callback", port=port, env=env | {"CALLBACK_PORT": str(port)}) as server:
+        await server.read(f"Uvicorn running on https://0.0.0.0:{port}")
+        assert (await http.get(f"{server.url}/health")).json() == {"status": "ok"}
+        assert (await http.get(f"{server.url}/?code=C0de&state=5tate")).status_code == 501
+        server.process.send_signal(signal.SIGTERM)
+        rest, _ = await asyncio.wait_for(server.process.communicate(), 10)
+    assert "C0de" not in "".join(server.log) + rest.decode()
+
+
+async def answers(http: httpx.AsyncClient, server: Server, expected: dict[str, str]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                if (await http.get(f"{server.url}/health")).json() == expected:
+                    return
+            await asyncio.sleep(0.1)
+
+
+async def test_an_edited_file_answers(
+    env: dict[str, str], port: int, http: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    shutil.copytree(SOURCE, tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    async with serving("src.start", "--reload", port=port, env=env, cwd=tmp_path) as server:
+        await answers(http, server, {"status": "ok"})
+        main = tmp_path / "src" / "main.py"
+        main.write_text(main.read_text(encoding="utf-8").replace('"ok"}', '"edited"}'), encoding="utf-8")
+        await answers(http, server, {"status": "edited"})
