@@ -33,7 +33,7 @@ def scratch(server: Server) -> Iterator[Database]:
     yield made
     for name in server.databases():
         if name.startswith(made.name):
-            server.psql(f'DROP DATABASE "{name}" WITH (FORCE)')
+            server.sql(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def settle(database: Database) -> None:
     asked = (
         "SELECT count(*) FROM pg_stat_activity WHERE application_name IN ('init_test_db', 'test_databases')"
     )
-    while database.server.psql(asked) != "0":
+    while database.server.sql(asked) != "0":
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
@@ -63,7 +63,7 @@ def test_no_runtime_role(init: Init, database: Database) -> None:
 
 
 def test_a_schema_that_the_owner_may_not_drop(init: Init, scratch: Database) -> None:
-    scratch.psql("CREATE SCHEMA zz_foreign")
+    scratch.sql("CREATE SCHEMA zz_foreign")
     before = scratch.schema()
     failed(init(scratch.environ), "must be owner of schema zz_foreign")
     assert scratch.schema() == before
@@ -71,7 +71,7 @@ def test_a_schema_that_the_owner_may_not_drop(init: Init, scratch: Database) -> 
 
 @pytest.mark.parametrize("user", ["scratch_owner", "scratch_app"])
 def test_a_session_that_holds_a_lock(init: Init, loop: asyncio.Runner, scratch: Database, user: str) -> None:
-    scratch.psql("GRANT SELECT ON precious TO scratch_app")
+    scratch.sql("GRANT SELECT ON precious TO scratch_app")
     before = scratch.schema()
     connection = loop.run(scratch.connect(user))
     loop.run(connection.execute("BEGIN; SELECT * FROM precious"))
@@ -80,7 +80,7 @@ def test_a_session_that_holds_a_lock(init: Init, loop: asyncio.Runner, scratch: 
     finally:
         loop.run(connection.close())
     failed(run, f"{user} ({APPLICATION}, pid ")
-    assert 5 < run.seconds < 10
+    assert 5 < run.seconds < 30
     assert scratch.schema() == before
 
 
@@ -93,7 +93,7 @@ def test_a_session_in_a_worker_database(init: Init, loop: asyncio.Runner, scratc
     finally:
         loop.run(connection.close())
     failed(run, "is being accessed by other users")
-    assert run.seconds < 10
+    assert run.seconds < 30
     assert scratch.schema() == before
 
 
@@ -118,7 +118,7 @@ def test_one_that_does_not_end_is_not_waited_for(init: Init, scratch: Database) 
         first.send_signal(signal.SIGSTOP)
         second = init(scratch.environ)
         failed(second, "waited in vain", "init_test_db")
-        assert second.seconds < 10
+        assert second.seconds < 30
     finally:
         first.kill()
         first.communicate()
@@ -126,7 +126,7 @@ def test_one_that_does_not_end_is_not_waited_for(init: Init, scratch: Database) 
 
 def test_killed_while_it_waits_in_the_middle(init: Init, loop: asyncio.Runner, scratch: Database) -> None:
     """One schema is dropped already in its transaction, the other one is locked."""
-    scratch.psql(f"SET ROLE {scratch.user}; CREATE SCHEMA zz_last; CREATE TABLE zz_last.t (id int)")
+    scratch.sql(f"SET ROLE {scratch.user}; CREATE SCHEMA zz_last; CREATE TABLE zz_last.t (id int)")
     before = scratch.schema()
     connection = loop.run(scratch.connect())
     loop.run(connection.execute("BEGIN; SELECT * FROM zz_last.t"))
@@ -202,7 +202,7 @@ def test_a_connection_that_breaks(
     assert process.stderr is not None
     while "Dropping schema public" not in process.stderr.readline():
         pass
-    scratch.server.psql(
+    scratch.server.sql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'init_test_db'"
     )
     error = process.communicate(timeout=30)[1]

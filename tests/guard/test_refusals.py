@@ -201,12 +201,12 @@ def test_a_pooler_that_logs_in_as_another_user(
 @pytest.fixture
 def changeling(server: Server, database: Database) -> Iterator[Database]:
     """A role that becomes the owner when it logs in."""
-    server.psql("DROP ROLE IF EXISTS changeling; CREATE ROLE changeling LOGIN NOSUPERUSER")
-    server.psql("GRANT scratch_owner TO changeling; ALTER ROLE changeling SET role = scratch_owner")
-    server.psql(f"ALTER ROLE changeling PASSWORD {server.quoted_password}")
-    server.psql("GRANT CONNECT ON DATABASE dashtam_test TO changeling")
+    server.sql("DROP ROLE IF EXISTS changeling; CREATE ROLE changeling LOGIN NOSUPERUSER")
+    server.sql("GRANT scratch_owner TO changeling; ALTER ROLE changeling SET role = scratch_owner")
+    server.sql(f"ALTER ROLE changeling PASSWORD {server.quoted_password}")
+    server.sql("GRANT CONNECT ON DATABASE dashtam_test TO changeling")
     yield Database(server, database.name, "changeling", server.password)
-    server.psql("REVOKE CONNECT ON DATABASE dashtam_test FROM changeling")
+    server.sql("REVOKE CONNECT ON DATABASE dashtam_test FROM changeling")
 
 
 def test_a_user_who_becomes_another(init: Init, changeling: Database) -> None:
@@ -224,13 +224,13 @@ def test_another_user_who_becomes_this_one(
 
 def test_a_superuser(init: Init, server: Server) -> None:
     database = server.prepare("emperor_test", owner="emperor")
-    server.psql("ALTER ROLE emperor SUPERUSER")
+    server.sql("ALTER ROLE emperor SUPERUSER")
     assert "superuser" in init.refused(4, database, database.environ)
 
 
 def test_a_member_of_a_superuser(init: Init, server: Server) -> None:
     database = server.prepare("courtier_test", owner="courtier")
-    server.psql("GRANT postgres TO courtier")
+    server.sql("GRANT postgres TO courtier")
     assert "superuser" in init.refused(4, database, database.environ)
 
 
@@ -242,35 +242,35 @@ def mark_nothing(database: Database) -> None:
 
 
 def mark_with_another_value(database: Database) -> None:
-    database.psql(f"""ALTER DATABASE "{database.name}" SET {MARK} = 'true'""")
+    database.sql(f"""ALTER DATABASE "{database.name}" SET {MARK} = 'true'""")
 
 
 def mark_as_setting_of_the_role(database: Database) -> None:
-    database.psql(f"ALTER ROLE {database.user} SET {MARK} = 'on'")
+    database.sql(f"ALTER ROLE {database.user} SET {MARK} = 'on'")
 
 
 def mark_as_setting_of_the_role_in_the_database(database: Database) -> None:
-    database.psql(f"""ALTER ROLE {database.user} IN DATABASE "{database.name}" SET {MARK} = 'on'""")
+    database.sql(f"""ALTER ROLE {database.user} IN DATABASE "{database.name}" SET {MARK} = 'on'""")
 
 
 def mark_every_database(database: Database) -> None:
-    database.psql(f"ALTER ROLE ALL SET {MARK} = 'on'")
+    database.sql(f"ALTER ROLE ALL SET {MARK} = 'on'")
 
 
 def mark_another_database(database: Database) -> None:
-    database.server.psql(f"ALTER DATABASE postgres SET {MARK} = 'on'")
+    database.server.sql(f"ALTER DATABASE postgres SET {MARK} = 'on'")
 
 
 def mark_as_comment(database: Database) -> None:
-    database.psql(f"""COMMENT ON DATABASE "{database.name}" IS '{MARK}=on'""")
+    database.sql(f"""COMMENT ON DATABASE "{database.name}" IS '{MARK}=on'""")
 
 
 def mark_as_table(database: Database) -> None:
-    database.psql(f"""CREATE SCHEMA dashtam; CREATE TABLE {MARK} AS SELECT true AS "on" """)
+    database.sql(f"""CREATE SCHEMA dashtam; CREATE TABLE {MARK} AS SELECT true AS "on" """)
 
 
 def mark_as_another_setting(database: Database) -> None:
-    database.psql(f"""ALTER DATABASE "{database.name}" SET x{MARK} = 'on'""")
+    database.sql(f"""ALTER DATABASE "{database.name}" SET x{MARK} = 'on'""")
 
 
 @pytest.mark.parametrize(
@@ -294,8 +294,8 @@ def test_no_mark(init: Init, server: Server, marked: Callable[[Database], None])
     try:
         assert f"{MARK}=on" in init.refused(5, database, database.environ)
     finally:
-        server.psql(f"ALTER ROLE ALL RESET {MARK}")
-        server.psql(f"ALTER DATABASE postgres RESET {MARK}")
+        server.sql(f"ALTER ROLE ALL RESET {MARK}")
+        server.sql(f"ALTER DATABASE postgres RESET {MARK}")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from src.models import metadata
 from tests.guard.scratch import Database, Init, Server
 
 SCHEMA = """
-    SELECT nspowner::regrole, nspacl, obj_description(oid) FROM pg_namespace WHERE nspname = 'public'
+    SELECT nspowner::regrole::text, nspacl::text, obj_description(oid)
+    FROM pg_namespace WHERE nspname = 'public'
 """
 OLD = """
     SET ROLE scratch_owner;
@@ -34,16 +35,16 @@ A_USER = "INSERT INTO users (email, password_hash, name) VALUES ('a@b.c', 'x', '
 
 
 def test_everything_is_dropped_and_recreated(init: Init, scratch: Database) -> None:
-    as_initdb_made_it = scratch.psql(SCHEMA)
-    scratch.psql(OLD)
+    as_initdb_made_it = scratch.sql(SCHEMA)
+    scratch.sql(OLD)
     # The administrator's own, in a schema that is not: it goes with the schema.
-    scratch.psql("CREATE EXTENSION pg_trgm SCHEMA public")
+    scratch.sql("CREATE EXTENSION pg_trgm SCHEMA public")
     run = init(scratch.environ)
     assert run.code == 0, run.err
     assert scratch.schema() == "new"
-    assert scratch.psql("SELECT extname FROM pg_extension ORDER BY 1") == "plpgsql\nuuid-ossp"
-    assert scratch.psql("SELECT count(*) FROM pg_publication") == "0"
-    assert scratch.psql("SELECT count(*) FROM pg_largeobject_metadata") == "0"
+    assert scratch.sql("SELECT extname FROM pg_extension ORDER BY 1") == "plpgsql\nuuid-ossp"
+    assert scratch.sql("SELECT count(*) FROM pg_publication") == "0"
+    assert scratch.sql("SELECT count(*) FROM pg_largeobject_metadata") == "0"
     for what in (
         'schema odd " name',
         "schema legacy",
@@ -61,7 +62,7 @@ def test_everything_is_dropped_and_recreated(init: Init, scratch: Database) -> N
     assert run.err.splitlines()[-1].endswith("Test database initialized successfully")
     assert "WARNING" not in run.err
     # Besides what initdb gives, only what the migrations grant to the runtime role.
-    now = scratch.psql(SCHEMA)
+    now = scratch.sql(SCHEMA)
     assert now.replace(f",{scratch.runtime}=U/pg_database_owner", "") == as_initdb_made_it
 
 
@@ -70,8 +71,8 @@ def test_again_and_again(init: Init, scratch: Database) -> None:
         run = init(scratch.environ)
         assert run.code == 0, run.err
         assert scratch.schema() == "new"
-        assert scratch.psql("SELECT count(*) FROM users") == "0"
-        scratch.psql(A_USER)
+        assert scratch.sql("SELECT count(*) FROM users") == "0"
+        scratch.sql(A_USER)
 
 
 def test_the_runtime_role_can_use_what_is_new(init: Init, loop: asyncio.Runner, scratch: Database) -> None:
@@ -100,12 +101,12 @@ def test_other_databases_stay(init: Init, server: Server, scratch: Database, dat
     """Also those whose names come close to a worker's."""
     near = [f"{scratch.name}_gw", f"{scratch.name}_gwx", f"{scratch.name}_gw0_old", f"{scratch.name}gw1"]
     for name in near:
-        server.psql(f'CREATE DATABASE "{name}"')
-    before = database.psql("TABLE precious")
+        server.sql(f'CREATE DATABASE "{name}"')
+    before = database.sql("TABLE precious")
     assert init(scratch.environ).code == 0
     assert set(near) <= set(server.databases())
     assert f"{database.name}_gw0" in server.databases()
-    assert database.psql("TABLE precious") == before
+    assert database.sql("TABLE precious") == before
 
 
 def test_slow_settings_are_told(init: Init, other_server: Server) -> None:
@@ -114,4 +115,4 @@ def test_slow_settings_are_told(init: Init, other_server: Server) -> None:
     assert run.code == 0, run.err
     for name in ("fsync", "full_page_writes", "synchronous_commit"):
         assert f"WARNING src.core.test_database_rebuild: {name} is on" in run.err
-    assert other_server.psql("SHOW fsync") == "on"
+    assert other_server.sql("SHOW fsync") == "on"

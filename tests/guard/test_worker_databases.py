@@ -27,8 +27,8 @@ def initialised(init: Init, scratch: Database) -> Database:
 
 def test_the_template_is_closed(initialised: Database, server: Server, loop: asyncio.Runner) -> None:
     template = f"{initialised.name}_template"
-    facts = server.psql(f"{DATABASES} AND datname LIKE '%_template'")
-    assert facts == f"{template}|{initialised.user}|f|f"
+    facts = server.sql(f"{DATABASES} AND datname LIKE '%_template'")
+    assert facts == f"{template}|{initialised.user}|False|False"
     with pytest.raises(asyncpg.PostgresError, match="not currently accepting connections"):
         loop.run(initialised.connect(database=template))
     assert f"{initialised.name}_gw0" not in server.databases()
@@ -61,8 +61,8 @@ def test_clone_use_drop(initialised: Database, server: Server, loop: asyncio.Run
 
 
 def test_nobody_else_may_connect(initialised: Database, server: Server, loop: asyncio.Runner) -> None:
-    server.psql("DROP ROLE IF EXISTS stranger")
-    server.psql(f"CREATE ROLE stranger LOGIN PASSWORD {server.quoted_password}")
+    server.sql("DROP ROLE IF EXISTS stranger")
+    server.sql(f"CREATE ROLE stranger LOGIN PASSWORD {server.quoted_password}")
     name = loop.run(test_databases.ensure(initialised.environ, "gw1"))
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         loop.run(initialised.connect("stranger", name))
@@ -81,7 +81,7 @@ def test_workers_start_at_once(initialised: Database, server: Server, loop: asyn
 def test_an_unfinished_clone_is_made_anew(
     initialised: Database, server: Server, loop: asyncio.Runner
 ) -> None:
-    server.psql(f'CREATE DATABASE "{initialised.name}_gw5" OWNER {initialised.user} ALLOW_CONNECTIONS false')
+    server.sql(f'CREATE DATABASE "{initialised.name}_gw5" OWNER {initialised.user} ALLOW_CONNECTIONS false')
     name = loop.run(test_databases.ensure(initialised.environ, "gw5"))
     connection = loop.run(initialised.connect(database=name))
     assert loop.run(connection.fetchval("SELECT count(*) FROM users")) == 0
@@ -91,7 +91,7 @@ def test_an_unfinished_clone_is_made_anew(
 @pytest.mark.parametrize("template", ["", 'CREATE DATABASE "{name}_template" OWNER {user}'])
 def test_no_finished_template(scratch: Database, server: Server, loop: asyncio.Runner, template: str) -> None:
     if template:
-        server.psql(template.format(name=scratch.name, user=scratch.user))
+        server.sql(template.format(name=scratch.name, user=scratch.user))
     with pytest.raises(TestDatabaseError, match="init_test_db"):
         loop.run(test_databases.ensure(scratch.environ, "gw1"))
 
@@ -129,7 +129,7 @@ def test_layers_before_the_connection(
 def test_the_layer_on_the_connection(server: Server, loop: asyncio.Runner, act: Any) -> None:
     owner = f"regent_{act.__name__}"
     database = server.prepare(f"{owner}_test", owner=owner)
-    server.psql(f"ALTER ROLE {owner} SUPERUSER")
+    server.sql(f"ALTER ROLE {owner} SUPERUSER")
     before = database.fingerprint()
     with pytest.raises(RefusalError) as caught:
         loop.run(act(database.environ, "gw0"))

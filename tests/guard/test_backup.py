@@ -1,0 +1,172 @@
+"""Dump and restore on a real server: what comes back, what is refused, and that a failure changes nothing."""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.guard.scratch import ROOT, Server
+
+DATABASE = "restorable"
+# What a COPY's text must not be confused by, in names and in values.
+CONTENT = r"""
+SET ROLE backup_owner;
+CREATE EXTENSION "uuid-ossp";
+CREATE TABLE people (id uuid PRIMARY KEY DEFAULT uuid_generate_v4(), note text);
+CREATE TABLE "odd (name)" (a int);
+CREATE TABLE nobody (a int);
+GRANT SELECT, INSERT ON people TO backup_reader;
+INSERT INTO people (note) SELECT E'\\.' || chr(10) || 'COPY public.x (a) FROM stdin;' || g
+FROM generate_series(1, 5000) AS g;
+INSERT INTO "odd (name)" VALUES (1), (2);
+"""
+PROPERTIES = """
+SELECT pg_get_userbyid(datdba), (SELECT array_agg(acl::text ORDER BY acl::text) FROM unnest(datacl) AS acl)
+FROM pg_database WHERE datname = current_database()
+UNION ALL SELECT setrole::text, setconfig FROM pg_db_role_setting JOIN pg_database ON pg_database.oid = setdatabase
+WHERE datname = current_database()
+UNION ALL SELECT extname, ARRAY[pg_get_userbyid(extowner)::text] FROM pg_extension
+UNION ALL SELECT relname, ARRAY[pg_get_userbyid(relowner)::text, relacl::text] FROM pg_class
+WHERE relnamespace = 'public'::regnamespace
+UNION ALL SELECT 'people', ARRAY[md5(string_agg(people::text, '' ORDER BY id))] FROM people
+ORDER BY 1, 2
+"""
+
+
+@pytest.fixture(scope="module")
+def archive() -> ModuleType:
+    path = ROOT / "roles/backup/action_plugins/postgres_archive.py"
+    spec = importlib.util.spec_from_file_location("postgres_archive", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def content(other_server: Server) -> Iterator[Callable[[], str]]:
+    """A database with properties of its own; called, it tells everything that a restore must bring back."""
+    other_server.psql("CREATE ROLE backup_owner")
+    other_server.psql("CREATE ROLE backup_reader")
+    other_server.psql(f"CREATE DATABASE {DATABASE} OWNER backup_owner")
+    other_server.psql(
+        f"REVOKE CONNECT ON DATABASE {DATABASE} FROM PUBLIC; GRANT CONNECT ON DATABASE {DATABASE} TO backup_reader; "
+        f"ALTER DATABASE {DATABASE} SET timezone = 'Europe/Berlin'; "
+        f'ALTER DATABASE {DATABASE} SET search_path = public, "$user"; '
+        f"ALTER ROLE backup_reader IN DATABASE {DATABASE} SET statement_timeout = '5s'"
+    )
+    other_server.psql(CONTENT, DATABASE)
+    yield lambda: other_server.psql(PROPERTIES, DATABASE)
+    for name in other_server.databases():
+        if name.startswith(DATABASE):
+            other_server.psql(f'DROP DATABASE "{name}" WITH (FORCE)')
+    other_server.psql("DROP ROLE backup_owner")
+    other_server.psql("DROP ROLE backup_reader")
+
+
+@pytest.fixture
+def engine(archive: ModuleType, other_server: Server) -> object:
+    return archive.Server(other_server.container.id)
+
+
+@pytest.fixture
+def dumped(archive: ModuleType, engine: object, content: object, tmp_path: Path) -> Path:
+    return Path(archive.dump(engine, DATABASE, tmp_path / "backups", "copy")["file"])
+
+
+def restore(archive: ModuleType, engine: object, path: Path) -> dict[str, int]:
+    with path.open("rb") as file:
+        rows: dict[str, int] = archive.restore(engine, DATABASE, path, file)["rows"]
+    return rows
+
+
+def test_everything_comes_back(
+    archive: ModuleType, engine: object, content: Callable[[], str], dumped: Path, other_server: Server
+) -> None:
+    before = content()
+    other_server.psql('DELETE FROM people; DROP TABLE "odd (name)"; CREATE TABLE later (a int)', DATABASE)
+    rows = restore(archive, engine, dumped)
+    assert rows == {"public.people": 5000, 'public."odd (name)"': 2, "public.nobody": 0}
+    assert content() == before
+    assert [name for name in other_server.databases() if name.startswith(DATABASE)] == [DATABASE]
+
+
+def test_a_dump_is_private_and_leaves_nothing_else(dumped: Path) -> None:
+    assert dumped.parent.stat().st_mode & 0o777 == 0o700
+    assert {path.name: path.stat().st_mode & 0o777 for path in dumped.parent.iterdir()} == {
+        dumped.name: 0o600,
+        f"{dumped.name}.sha256": 0o600,
+    }
+
+
+def test_a_failed_dump_leaves_nothing(archive: ModuleType, engine: object, tmp_path: Path) -> None:
+    with pytest.raises(archive.Problem, match="there is no database nowhere to back up"):
+        archive.dump(engine, "nowhere", tmp_path / "backups", "copy")
+    assert not (tmp_path / "backups").exists()
+
+
+def flip(position: int) -> Callable[[bytes], bytes]:
+    return lambda data: data[:position] + bytes([data[position] ^ 0xFF]) + data[position + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("damage", "checksum", "complaint"),
+    [
+        (lambda data: data[: len(data) // 2], False, "damaged or not for this PostgreSQL: .*end of file"),
+        (lambda data: flip(len(data) - 3000)(data), False, "damaged or not for this PostgreSQL"),
+        (flip(100), True, "it is not what .*sha256 says"),
+        (
+            lambda data: data.replace(b"CREATE TABLE public.people", b"CRAETE TABLE public.people"),
+            False,
+            "as it was",
+        ),
+        (lambda data: b"", False, "no dump in pg_dump's custom format"),
+        (lambda data: b"CREATE TABLE x ();\n", False, "no dump in pg_dump's custom format"),
+    ],
+    ids=["truncated", "data", "checksum", "statement", "empty", "text"],
+)
+def test_a_damaged_dump_changes_nothing(
+    archive: ModuleType,
+    engine: object,
+    content: Callable[[], str],
+    dumped: Path,
+    other_server: Server,
+    damage: Callable[[bytes], bytes],
+    checksum: bool,
+    complaint: str,
+) -> None:
+    before = content(), other_server.psql("SELECT oid FROM pg_database WHERE datname = 'restorable'")
+    dumped.write_bytes(damage(dumped.read_bytes()))
+    if not checksum:
+        archive.sums_of(dumped).unlink()
+    with pytest.raises(archive.Problem, match=complaint):
+        restore(archive, engine, dumped)
+    assert (
+        content(),
+        other_server.psql("SELECT oid FROM pg_database WHERE datname = 'restorable'"),
+    ) == before
+    assert [name for name in other_server.databases() if name.startswith(DATABASE)] == [DATABASE]
+
+
+def test_a_dump_of_another_database_is_refused(
+    archive: ModuleType, engine: object, content: Callable[[], str], other_server: Server, tmp_path: Path
+) -> None:
+    path = Path(archive.dump(engine, "postgres", tmp_path, "foreign")["file"])
+    with pytest.raises(archive.Problem, match="is a dump of the database postgres, not of restorable"):
+        restore(archive, engine, path)
+
+
+def test_what_an_interrupted_restore_left_is_in_nobodys_way(
+    archive: ModuleType, engine: object, content: Callable[[], str], dumped: Path, other_server: Server
+) -> None:
+    before = content()
+    for left in ("restoring", "before_restore"):
+        other_server.psql(f"CREATE DATABASE {DATABASE}_{left}")
+    restore(archive, engine, dumped)
+    assert content() == before
+    assert [name for name in other_server.databases() if name.startswith(DATABASE)] == [DATABASE]
