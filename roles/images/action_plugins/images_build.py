@@ -1,15 +1,20 @@
-"""Builds one image from a folder and a few more files."""
+"""Builds one image from a folder and a few more files, and removes what it replaces."""
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
 import tarfile
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
 DOCUMENTATION = r"""
 module: images_build
@@ -18,17 +23,43 @@ short_description: Builds one image with the engine's classic builder
 description:
   - Runs in the controller's own process; needs neither buildx nor a temporary context on disk.
   - The context is the same whatever the umask of the checkout. A failed build shows the end of its real log.
+  - One build at a time on this machine. What another run has built meanwhile is not built again.
+  - After a build, its unshipped stages go, and older images of the same name. An image that a container uses,
+    running or not, stays. So do the newest O(keep) superseded ones - going back to a branch costs nothing.
 options:
   name: {description: Reference of the image., type: str, required: true}
   folder: {description: Build context., type: path, required: true}
+  scratch: {description: Folder for the packed context and the lock., type: path, required: true}
   files: {description: Further files of the context, name to path., type: dict, default: {}}
   contents: {description: Further files of the context, name to content., type: dict, default: {}}
   args: {description: Build arguments., type: dict, default: {}}
   labels: {description: Labels of the image., type: dict, default: {}}
   cache: {description: Whether layers of earlier builds may be used., type: bool, default: true}
+  keep: {description: How many superseded images stay., type: int, default: 1}
 """
 
 LOG_LINES = 25
+
+
+@contextmanager
+def build_lock(scratch: Path) -> Iterator[None]:
+    """Hold the one lock of builds and of their cleaning up, which would take another build's layers away."""
+    path = scratch / "images-build.lock"
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        # Shared by every user of the engine. Where it exists, O_CREAT may fail: sticky folders are protected.
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        os.fchmod(handle, 0o666)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            Display().display("Images: waiting for a build of another run ...")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def add_file(context: tarfile.TarFile, name: str, source: IO[bytes], size: int, executable: bool) -> None:
@@ -62,6 +93,18 @@ def failure(name: str, log: str, error: str) -> str:
     return "\n".join([f"Building {name} failed. The end of its log:", *shown])
 
 
+def superseded(name: str, images: list[dict[str, Any]], keep: int) -> list[str]:
+    """References that a newer build has replaced, without the newest of them."""
+    repository = name.rpartition(":")[0]
+    found = [
+        (image["Created"], reference)
+        for image in images
+        for reference in image.get("RepoTags") or []
+        if reference.rpartition(":")[0] == repository and reference != name
+    ]
+    return [reference for _, reference in sorted(found, reverse=True)[keep:]]
+
+
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no types
     """See DOCUMENTATION."""
 
@@ -75,30 +118,36 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             argument_spec={
                 "name": {"type": "str", "required": True},
                 "folder": {"type": "path", "required": True},
+                "scratch": {"type": "path", "required": True},
                 "files": {"type": "dict", "default": {}},
                 "contents": {"type": "dict", "default": {}},
                 "args": {"type": "dict", "default": {}},
                 "labels": {"type": "dict", "default": {}},
                 "cache": {"type": "bool", "default": True},
+                "keep": {"type": "int", "default": 1},
             }
         )
         result["changed"] = True
         if self._task.check_mode:
             return result
 
+        with build_lock(Path(options["scratch"])):
+            result["changed"] = self.build(options)
+        return result
+
+    def build(self, options: dict[str, Any]) -> bool:
+        """Build the image, unless it is there by now."""
         import docker
-        from requests.exceptions import RequestException
 
         name = options["name"]
         log = ""
-        # Beside the data of the files, which may not fit into memory or a small /tmp.
-        with tempfile.TemporaryFile(dir="/var/tmp") as context:
-            try:
-                write_context(context, Path(options["folder"]), options["files"], options["contents"])
-            except OSError as error:
-                raise AnsibleActionFail(f"Building {name}: {error.filename}: {error.strerror}") from error
+        # Not in memory, nor in /tmp, which may be: a context can hold a whole root file system.
+        with tempfile.TemporaryFile(dir=options["scratch"]) as context:
             try:
                 api = docker.from_env(timeout=3600).api
+                if options["cache"] and api.images(name=name):
+                    return False
+                write_context(context, Path(options["folder"]), options["files"], options["contents"])
                 for event in api.build(
                     fileobj=context,
                     custom_context=True,
@@ -114,6 +163,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
                     log += event.get("stream", "")
                     if "error" in event:
                         raise AnsibleActionFail(failure(name, log, event["error"].strip()))
-            except (docker.errors.DockerException, RequestException) as error:
+                self.clean_up(api, name, options["keep"])
+            except (docker.errors.DockerException, OSError) as error:
                 raise AnsibleActionFail(failure(name, log, str(error))) from error
-        return result
+        return True
+
+    def clean_up(self, api: Any, name: str, keep: int) -> None:
+        """Remove the unshipped stages and what this image replaces."""
+        images = api.images()
+        used = {container["ImageID"] for container in api.containers(all=True)}
+        identity = {reference: image["Id"] for image in images for reference in image.get("RepoTags") or []}
+        for reference in superseded(name, images, keep):
+            if identity[reference] not in used:
+                api.remove_image(reference)
+        for label in (f"images.unshipped={name}", f"images.built={name}"):
+            api.prune_images(filters={"dangling": True, "label": label})

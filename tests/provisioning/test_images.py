@@ -1,0 +1,235 @@
+"""The images role's own decisions: which family, what is missing, what may go. No engine is asked."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import shutil
+import sys
+import tarfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROLE = Path(__file__).parents[2] / "roles" / "images"
+FILES = ROLE / "files"
+
+
+def load(path: Path) -> ModuleType:
+    """Import a role's plugin by its path."""
+    spec = importlib.util.spec_from_file_location(f"images_role_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+plan = load(ROLE / "lookup_plugins" / "images_plan.py")
+build = load(ROLE / "action_plugins" / "images_build.py")
+
+OFFICIAL = {
+    "postgres": "postgres:17",
+    "redis": "redis:8",
+    "python": "python:3.13",
+    "app": "local/app:official",
+}
+BUILT = {name: f"local/{name}:built" for name in ("base", "postgres", "redis", "python", "app")}
+ALL_OFFICIAL = set(OFFICIAL.values())
+ALL_BUILT = set(BUILT.values())
+
+
+def planned(
+    present: set[str],
+    source: str = "auto",
+    family: str = "",
+    answer: str | None = None,
+    rebuild: bool = False,
+) -> Any:
+    """Make a plan; `answer` is what the registry says, None where it must not be asked."""
+    wanted = plan.Wanted(source, family, OFFICIAL, BUILT, rebuild)
+    return plan.make_plan(wanted, present.__contains__, None if answer is None else lambda _: answer)
+
+
+@pytest.mark.parametrize(
+    ("source", "family", "present", "chosen"),
+    [
+        ("auto", "", ALL_OFFICIAL, "official"),
+        ("auto", "", ALL_BUILT, "debian"),
+        ("auto", "", ALL_OFFICIAL | ALL_BUILT, "official"),
+        ("auto", "debian", ALL_OFFICIAL | ALL_BUILT, "debian"),
+        ("auto", "official", ALL_OFFICIAL | ALL_BUILT, "official"),
+        ("pull", "", ALL_OFFICIAL | ALL_BUILT, "official"),
+        ("build", "", ALL_OFFICIAL | ALL_BUILT, "debian"),
+        ("pull", "official", ALL_OFFICIAL, "official"),
+        ("build", "debian", ALL_BUILT, "debian"),
+    ],
+)
+def test_what_is_present_decides_and_nothing_is_left_to_do(
+    source: str, family: str, present: set[str], chosen: str
+) -> None:
+    result = planned(present, source, family)
+    assert (result.family, result.pull, result.build) == (chosen, [], [])
+    assert not result.undecided
+    assert not result.error
+
+
+@pytest.mark.parametrize(("source", "family"), [("pull", "debian"), ("build", "official")])
+def test_a_volume_of_the_other_family_is_refused(source: str, family: str) -> None:
+    error = planned(ALL_OFFICIAL | ALL_BUILT, source, family).error
+    assert f"images_source is {source}" in error
+    assert f"family {family}" in error
+    assert "backup" in error
+    assert "\n" not in error
+
+
+def test_only_a_registry_can_decide_on_a_bare_engine() -> None:
+    assert planned(set()).undecided
+
+
+def test_a_registry_that_answers_is_pulled_from() -> None:
+    result = planned(set(), answer="")
+    assert result.family == "official"
+    assert result.pull == ["postgres:17", "redis:8", "python:3.13"]
+    assert result.build == ["app"]
+
+
+def test_where_no_registry_answers_all_is_built_parents_first() -> None:
+    result = planned(set(), answer="no such host")
+    assert result.family == "debian"
+    assert result.pull == []
+    assert result.build == ["base", "postgres", "redis", "python", "app"]
+    assert result.reason == "no such host"
+
+
+def test_an_edited_dependency_asks_no_registry_and_builds_one_image() -> None:
+    for present, family in ((ALL_OFFICIAL, "official"), (ALL_BUILT, "debian")):
+        result = planned(present - {OFFICIAL["app"], BUILT["app"]})
+        assert (result.family, result.pull, result.build) == (family, [], ["app"])
+        assert not result.undecided
+
+
+def test_a_parent_that_nobody_needs_may_be_missing() -> None:
+    assert planned(ALL_BUILT - {BUILT["base"], BUILT["python"]}).build == []
+    assert planned(ALL_OFFICIAL - {OFFICIAL["python"]}).pull == []
+
+
+def test_a_missing_parent_is_made_with_its_child() -> None:
+    result = planned(ALL_BUILT - {BUILT["base"], BUILT["redis"]}, "build")
+    assert result.build == ["base", "redis"]
+
+
+def test_a_volume_of_official_images_never_falls_back() -> None:
+    result = planned(ALL_BUILT, family="official", answer="no such host")
+    assert result.family == "official"
+    assert result.build == ["app"]
+
+
+def test_rebuild_takes_nothing_as_present() -> None:
+    assert planned(ALL_BUILT, rebuild=True, family="debian").build == [
+        "base",
+        "postgres",
+        "redis",
+        "python",
+        "app",
+    ]
+    assert planned(ALL_OFFICIAL, rebuild=True, family="official").pull == [
+        "postgres:17",
+        "redis:8",
+        "python:3.13",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "silent"),
+    [
+        ('Get "https://registry.example/v2/": dial tcp: lookup registry.example: no such host', True),
+        ("dial tcp 127.0.0.1:5999: connect: connection refused", True),
+        ("net/http: request canceled while waiting for connection (Client.Timeout exceeded)", True),
+        ("manifest unknown: manifest unknown", False),
+        ("toomanyrequests: You have reached your pull rate limit", False),
+        ("unauthorized: authentication required", False),
+    ],
+)
+def test_a_refusal_is_an_answer(message: str, silent: bool) -> None:
+    assert plan.no_answer(message) is silent
+
+
+def references(files: Path, requirements: str = "a==1") -> dict[str, str]:
+    result: dict[str, str] = plan.built_references("local", files, requirements)
+    return result
+
+
+def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {name for name in before if before[name] != after[name]}
+
+
+@pytest.mark.parametrize(
+    ("edited", "affected"),
+    [
+        ("postgres/docker-entrypoint.sh", {"postgres"}),
+        ("redis/Dockerfile", {"redis"}),
+        ("python/Dockerfile", {"python", "app"}),
+        ("app/Dockerfile", {"app"}),
+        ("shared/install-packages.sh", {"postgres", "redis", "python", "app"}),
+        ("base/build-rootfs.sh", {"base", "postgres", "redis", "python", "app"}),
+    ],
+)
+def test_a_tag_follows_its_inputs_and_nothing_else(tmp_path: Path, edited: str, affected: set[str]) -> None:
+    shutil.copytree(FILES, tmp_path / "files")
+    before = references(tmp_path / "files")
+    assert before == references(FILES)
+    with (tmp_path / "files" / edited).open("a") as file:
+        file.write("# edited\n")
+    assert changed(before, references(tmp_path / "files")) == affected
+
+
+def test_an_edited_requirement_changes_the_app_only() -> None:
+    assert changed(references(FILES), references(FILES, "a==2")) == {"app"}
+
+
+def test_a_context_does_not_depend_on_the_checkout(tmp_path: Path) -> None:
+    folder = tmp_path / "context"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text("FROM scratch\n")
+    (folder / "run.sh").write_text("#!/bin/sh\n")
+    contexts = []
+    for mode in (0o600, 0o664):
+        (folder / "run.sh").chmod(mode)
+        (folder / "Dockerfile").chmod(mode)
+        target = io.BytesIO()
+        build.write_context(target, folder, {"ca.pem": "/dev/null"}, {"pip.conf": "[global]\n"})
+        contexts.append(target.getvalue())
+    assert contexts[0] == contexts[1]
+    with tarfile.open(fileobj=io.BytesIO(contexts[0])) as context:
+        assert {entry.name: entry.mode for entry in context} == {
+            "Dockerfile": 0o644,
+            "run.sh": 0o755,
+            "ca.pem": 0o644,
+            "pip.conf": 0o644,
+        }
+
+
+def test_a_failed_build_shows_the_end_of_its_log() -> None:
+    message = build.failure("local/app:1", "".join(f"line {n}\n\n" for n in range(100)), "returned 1")
+    assert message.startswith("Building local/app:1 failed.")
+    assert message.splitlines()[-2:] == ["  line 99", "  returned 1"]
+    assert "line 50" not in message
+
+
+def test_only_older_builds_of_the_same_image_may_go() -> None:
+    images = [
+        {"Created": 5, "RepoTags": ["local/app:now"]},
+        {"Created": 4, "RepoTags": ["local/app:last"]},
+        {"Created": 3, "RepoTags": ["local/app:old", "other/app:kept"]},
+        {"Created": 2, "RepoTags": None},
+        {"Created": 1, "RepoTags": ["local/redis:old"]},
+    ]
+    assert build.superseded("local/app:now", images, keep=1) == ["local/app:old"]
+    assert build.superseded("local/app:now", images, keep=0) == [
+        "local/app:last",
+        "local/app:old",
+    ]
