@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 
@@ -26,14 +27,32 @@ INSERT INTO "odd (name)" VALUES (1), (2);
 PROPERTIES = """
 SELECT pg_get_userbyid(datdba), (SELECT array_agg(acl::text ORDER BY acl::text) FROM unnest(datacl) AS acl)
 FROM pg_database WHERE datname = current_database()
-UNION ALL SELECT setrole::text, setconfig FROM pg_db_role_setting JOIN pg_database ON pg_database.oid = setdatabase
-WHERE datname = current_database()
+UNION ALL SELECT setrole::text, setconfig
+FROM pg_db_role_setting JOIN pg_database ON pg_database.oid = setdatabase WHERE datname = current_database()
 UNION ALL SELECT extname, ARRAY[pg_get_userbyid(extowner)::text] FROM pg_extension
 UNION ALL SELECT relname, ARRAY[pg_get_userbyid(relowner)::text, relacl::text] FROM pg_class
 WHERE relnamespace = 'public'::regnamespace
 UNION ALL SELECT 'people', ARRAY[md5(string_agg(people::text, '' ORDER BY id))] FROM people
 ORDER BY 1, 2
 """
+
+
+def psql(server: Server, sql: str, database: str = "postgres") -> str:
+    """As the administrator inside the container, without a connection of ours that a swap would end."""
+    command = ["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-c", sql]
+    code, output = server.container.exec_run(command, user="postgres")
+    assert code == 0, output.decode()
+    return str(output.decode().strip())
+
+
+def databases(server: Server) -> list[str]:
+    return psql(server, "SELECT datname FROM pg_database WHERE datname ~ '^restorable' ORDER BY 1").split(
+        "\n"
+    )
+
+
+def oid(server: Server) -> str:
+    return psql(server, "SELECT oid FROM pg_database WHERE datname = 'restorable'")
 
 
 @pytest.fixture(scope="module")
@@ -51,27 +70,29 @@ def archive() -> ModuleType:
 @pytest.fixture
 def content(other_server: Server) -> Iterator[Callable[[], str]]:
     """A database with properties of its own; called, it tells everything that a restore must bring back."""
-    other_server.psql("CREATE ROLE backup_owner")
-    other_server.psql("CREATE ROLE backup_reader")
-    other_server.psql(f"CREATE DATABASE {DATABASE} OWNER backup_owner")
-    other_server.psql(
-        f"REVOKE CONNECT ON DATABASE {DATABASE} FROM PUBLIC; GRANT CONNECT ON DATABASE {DATABASE} TO backup_reader; "
+    psql(other_server, "CREATE ROLE backup_owner")
+    psql(other_server, "CREATE ROLE backup_reader")
+    psql(other_server, f"CREATE DATABASE {DATABASE} OWNER backup_owner")
+    psql(
+        other_server,
+        f"REVOKE CONNECT ON DATABASE {DATABASE} FROM PUBLIC; "
+        f"GRANT CONNECT ON DATABASE {DATABASE} TO backup_reader; "
         f"ALTER DATABASE {DATABASE} SET timezone = 'Europe/Berlin'; "
         f'ALTER DATABASE {DATABASE} SET search_path = public, "$user"; '
-        f"ALTER ROLE backup_reader IN DATABASE {DATABASE} SET statement_timeout = '5s'"
+        f"ALTER ROLE backup_reader IN DATABASE {DATABASE} SET statement_timeout = '5s'",
     )
-    other_server.psql(CONTENT, DATABASE)
-    yield lambda: other_server.psql(PROPERTIES, DATABASE)
-    for name in other_server.databases():
-        if name.startswith(DATABASE):
-            other_server.psql(f'DROP DATABASE "{name}" WITH (FORCE)')
-    other_server.psql("DROP ROLE backup_owner")
-    other_server.psql("DROP ROLE backup_reader")
+    psql(other_server, CONTENT, DATABASE)
+    yield lambda: psql(other_server, PROPERTIES, DATABASE)
+    for name in databases(other_server):
+        psql(other_server, f'DROP DATABASE "{name}" WITH (FORCE)')
+    psql(other_server, "DROP ROLE backup_owner")
+    psql(other_server, "DROP ROLE backup_reader")
 
 
 @pytest.fixture
-def engine(archive: ModuleType, other_server: Server) -> object:
-    return archive.Server(other_server.container.id)
+def engine(archive: ModuleType, other_server: Server) -> Iterator[object]:
+    with closing(archive.Server(other_server.container.id)) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -89,11 +110,11 @@ def test_everything_comes_back(
     archive: ModuleType, engine: object, content: Callable[[], str], dumped: Path, other_server: Server
 ) -> None:
     before = content()
-    other_server.psql('DELETE FROM people; DROP TABLE "odd (name)"; CREATE TABLE later (a int)', DATABASE)
+    psql(other_server, 'DELETE FROM people; DROP TABLE "odd (name)"; CREATE TABLE later (a int)', DATABASE)
     rows = restore(archive, engine, dumped)
     assert rows == {"public.people": 5000, 'public."odd (name)"': 2, "public.nobody": 0}
     assert content() == before
-    assert [name for name in other_server.databases() if name.startswith(DATABASE)] == [DATABASE]
+    assert databases(other_server) == [DATABASE]
 
 
 def test_a_dump_is_private_and_leaves_nothing_else(dumped: Path) -> None:
@@ -140,7 +161,7 @@ def test_a_damaged_dump_changes_nothing(
     checksum: bool,
     complaint: str,
 ) -> None:
-    before = content(), other_server.psql("SELECT oid FROM pg_database WHERE datname = 'restorable'")
+    before = content(), oid(other_server)
     dumped.write_bytes(damage(dumped.read_bytes()))
     if not checksum:
         archive.sums_of(dumped).unlink()
@@ -148,9 +169,9 @@ def test_a_damaged_dump_changes_nothing(
         restore(archive, engine, dumped)
     assert (
         content(),
-        other_server.psql("SELECT oid FROM pg_database WHERE datname = 'restorable'"),
+        oid(other_server),
     ) == before
-    assert [name for name in other_server.databases() if name.startswith(DATABASE)] == [DATABASE]
+    assert databases(other_server) == [DATABASE]
 
 
 def test_a_dump_of_another_database_is_refused(
@@ -166,7 +187,7 @@ def test_what_an_interrupted_restore_left_is_in_nobodys_way(
 ) -> None:
     before = content()
     for left in ("restoring", "before_restore"):
-        other_server.psql(f"CREATE DATABASE {DATABASE}_{left}")
+        psql(other_server, f"CREATE DATABASE {DATABASE}_{left}")
     restore(archive, engine, dumped)
     assert content() == before
-    assert [name for name in other_server.databases() if name.startswith(DATABASE)] == [DATABASE]
+    assert databases(other_server) == [DATABASE]

@@ -26,7 +26,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -117,6 +117,9 @@ class Server:
         self._api = docker.from_env().api
         self._id = self._api.inspect_container(container)["Id"]
 
+    def close(self) -> None:
+        self._api.close()
+
     def run(
         self,
         command: list[str],
@@ -134,30 +137,30 @@ class Server:
         raw = getattr(connection, "_sock", connection)
         if hasattr(raw, "settimeout"):
             raw.settimeout(None)
-        writer = None
-        if source is not None:
-            writer = threading.Thread(target=self._feed, args=(raw, source), daemon=True)
-            writer.start()
+        writer = threading.Thread(target=self._feed, args=(raw, source), daemon=True)
+        writer.start()
         output, errors = bytearray(), bytearray()
-        for stream, piece in frames_iter(connection, tty=False):
-            if stream != STDOUT:
-                errors += piece
-            elif sink is None:
-                output += piece
-            else:
-                sink(piece)
-        connection.close()
-        if writer is not None:
+        try:
+            for stream, piece in frames_iter(connection, tty=False):
+                if stream != STDOUT:
+                    errors += piece
+                elif sink is None:
+                    output += piece
+                else:
+                    sink(piece)
             writer.join()
+        finally:
+            connection.close()
+            raw.close()
         if code := self._api.exec_inspect(execution)["ExitCode"]:
             raise Problem(reason(bytes(errors)) or f"{program} ended with {code}")
         return bytes(output)
 
     @staticmethod
-    def _feed(raw: Any, source: BinaryIO) -> None:
+    def _feed(raw: Any, source: BinaryIO | None) -> None:
         # A command that has failed reads no further; its own message is the reason then.
         with suppress(OSError):
-            while piece := source.read(CHUNK):
+            while source is not None and (piece := source.read(CHUNK)):
                 raw.sendall(piece)
 
     def sql(self, database: str, *statements: str) -> str:
@@ -270,10 +273,10 @@ def restore(server: Server, database: str, path: Path, dump_file: BinaryIO) -> d
         drop(server, leftover)
     try:
         server.sql("postgres", f"CREATE DATABASE {quoted(new)} TEMPLATE template0")
-        for script in server.query(database, LIKE_THE_PRESENT, present=database, new=new).splitlines():
-            server.sql("postgres", script)
-        for script in server.query(database, EXTENSIONS, extensions=",".join(extensions)).splitlines():
-            server.sql(new, script)
+        server.sql(
+            "postgres", *server.query(database, LIKE_THE_PRESENT, present=database, new=new).splitlines()
+        )
+        server.sql(new, *server.query(database, EXTENSIONS, extensions=",".join(extensions)).splitlines())
         dump_file.seek(0)
         server.run(["pg_restore", "-U", "postgres", "--exit-on-error", "-d", new], dump_file)
         if (restored := server.rows_of(new, rows)) != rows:
@@ -376,12 +379,13 @@ class ActionModule(ActionBase):
 
     @staticmethod
     def _operate(args: dict[str, Any]) -> dict[str, Any]:
-        server, database = Server(args["container"]), args["database"]
-        if args["operation"] == "dump":
-            return dump(server, database, Path(args["directory"]), args["name"])
-        path = Path(args["file"])
-        with path.open("rb") as dump_file:
-            if args["operation"] == "restore":
-                return restore(server, database, path, dump_file)
-            rows, _ = check(server, database, path, dump_file)
-            return {"rows": rows, "changed": False}
+        database = args["database"]
+        with closing(Server(args["container"])) as server:
+            if args["operation"] == "dump":
+                return dump(server, database, Path(args["directory"]), args["name"])
+            path = Path(args["file"])
+            with path.open("rb") as dump_file:
+                if args["operation"] == "restore":
+                    return restore(server, database, path, dump_file)
+                rows, _ = check(server, database, path, dump_file)
+                return {"rows": rows, "changed": False}
