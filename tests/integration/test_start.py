@@ -13,9 +13,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from src.core.config import OwnerSettings, ServerSettings, load
-from src.core.migrate import downgrade
+from src.core.migrate import downgrade, in_transaction
 from src.core.server import SOURCE
 from src.core.tls import client_context
 
@@ -113,6 +114,8 @@ async def test_migrates_then_serves_without_the_owners_credentials(
     scratch: OwnerSettings, env: dict[str, str], port: int, http: httpx.AsyncClient
 ) -> None:
     await downgrade(scratch, "base")
+    # As a fresh database is.
+    await in_transaction(scratch, lambda connection: connection.execute(text("DROP TABLE alembic_version")))
     async with serving("src.start", port=port, env=env) as server:
         await server.read(f"Uvicorn running on https://0.0.0.0:{port}")
         assert (
