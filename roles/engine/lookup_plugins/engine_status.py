@@ -116,12 +116,12 @@ def dockerd_runs() -> bool:
     """Say whether a dockerd is among this machine's processes; where there is no /proc, yes."""
     if not Path("/proc/self").exists():
         return True
-    for comm in Path("/proc").glob("[0-9]*/comm"):
-        try:
-            if comm.read_text().strip() == "dockerd":
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            command, _, rest = file.read_text().partition("(")[2].rpartition(")")
+            # A container's first process often reaps nobody, so dead ones stay as zombies.
+            if command == "dockerd" and rest.split()[0] != "Z":
                 return True
-        except OSError:
-            continue
     return False
 
 
