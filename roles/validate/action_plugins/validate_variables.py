@@ -228,8 +228,8 @@ def instance_fault(value: Any) -> str | None:
 def offset_fault(value: Any) -> str | None:
     """Steps of ten, as an environment's ports differ from another's by their last digit."""
     try:
-        number = int(value)
-    except (TypeError, ValueError):
+        number = int(str(value))
+    except ValueError:
         return f"is {value!r}; want 0, 10, 20 ..."
     return None if number >= 0 and number % 10 == 0 else f"is {number}; want 0, 10, 20 ..."
 
