@@ -31,8 +31,8 @@ _URL = re.compile(
     r"/(?P<database>[^/?#@]+)(?:\?(?P<query>[^#@]*))?"
 )
 _HOST = re.compile(r"(?P<host>[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[1-9][0-9]{0,4}))?")
-_IDENTITY = re.compile(r"[1-9][0-9]{0,19}:[1-9][0-9]{0,9}", re.ASCII)
-_WORKER = re.compile(r"gw(?:0|[1-9][0-9]{0,3})", re.ASCII)
+_IDENTITY = re.compile(r"[1-9][0-9]{0,19}:[1-9][0-9]{0,9}")
+_WORKER = re.compile(r"gw(?:0|[1-9][0-9]{0,3})")
 
 
 class RefusalError(Exception):

@@ -55,11 +55,13 @@ async def rebuild(target: Target, identity: str) -> None:
         raise TestDatabaseError(str(error)) from None
     connection = await connect(target, application="init_test_db")
     try:
-        # The workers' databases cannot be dropped in a transaction, so the layers are checked before it, too.
+        # Before anything is locked; after each wait again, because meanwhile anything may have changed.
         await _check(connection, target, identity)
         try:
             # Kept to this session's end: another initialisation and a starting app wait, or give up.
             await connection.execute(f"SELECT pg_advisory_lock({LOCK})")
+            await _check(connection, target, identity)
+            # No transaction can drop a database, so this comes before the one that drops everything else.
             await drop_leftovers(connection, target)
             async with connection.transaction():
                 await _check(connection, target, identity)

@@ -10,8 +10,9 @@ from urllib.parse import quote
 import pytest
 
 from src.core import test_databases
+from src.core.migrate import LOCK
 from src.core.test_database_policy import TestDatabaseError
-from tests.guard.scratch import Database, Init, Pooler, Run
+from tests.guard.scratch import MARK, Database, Init, Pooler, Run
 
 APPLICATION = "somebody"
 
@@ -122,6 +123,34 @@ def test_one_that_does_not_end_is_not_waited_for(init: Init, scratch: Database) 
     finally:
         first.kill()
         first.communicate()
+
+
+WAITS_FOR_THE_LOCK = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+WAITS_FOR_THE_WORKER = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DROP DATABASE %'"
+
+
+@pytest.mark.parametrize("waits", [WAITS_FOR_THE_LOCK, WAITS_FOR_THE_WORKER], ids=["lock", "worker"])
+def test_a_mark_that_is_taken_away_during_a_wait(
+    init: Init, loop: asyncio.Runner, scratch: Database, waits: str
+) -> None:
+    """The layers hold when it connects and no longer when it may go on."""
+    if waits is WAITS_FOR_THE_LOCK:
+        holder = loop.run(scratch.connect())
+        loop.run(holder.execute(f"SELECT pg_advisory_lock({LOCK})"))
+    else:
+        holder = loop.run(scratch.connect(database=f"{scratch.name}_gw0"))
+    process = init.start(scratch.environ)
+    while scratch.server.sql(f"{waits} AND pid <> pg_backend_pid()") == "0":
+        assert process.poll() is None
+    scratch.sql(f'ALTER DATABASE "{scratch.name}" RESET {MARK}')
+    before = scratch.fingerprint()
+    loop.run(holder.close())
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 3
+    assert "refused by layer 5" in error
+    assert scratch.schema() == "public.precious"
+    if waits is WAITS_FOR_THE_LOCK:
+        assert scratch.fingerprint() == before
 
 
 def test_killed_while_it_waits_in_the_middle(init: Init, loop: asyncio.Runner, scratch: Database) -> None:

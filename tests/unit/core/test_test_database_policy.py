@@ -260,6 +260,11 @@ def test_a_url_of_which_no_part_is_printed(wrong: str) -> None:
     assert "secret" not in str(error)
 
 
+def test_a_second_at_sign_is_named() -> None:
+    error = refusal(GOOD | {"DATABASE_URL": url(password="secret@pass")})
+    assert "more than one '@'" in str(error)
+
+
 @pytest.mark.parametrize("host", ["postgres", "127.0.0.1", "db-1.internal", "a_b"])
 def test_one_host_without_a_port(host: str) -> None:
     target = read_target(GOOD | {"DATABASE_URL": url(hosts=host)})
