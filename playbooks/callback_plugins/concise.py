@@ -7,6 +7,9 @@ everything at `-v` is left to the default callback.
 
 from __future__ import annotations
 
+# Ansible forks a worker for each task, and a worker inherits what its parent has imported. Without this line each
+# task that asks the engine imports the SDK anew, which costs more than its answer.
+import docker  # noqa: F401
 from ansible import constants as C
 from ansible.executor.task_result import CallbackTaskResult
 from ansible.plugins.callback.default import CallbackModule as Default
