@@ -19,7 +19,7 @@ from src.core.config import DatabaseAddress
 INTERVAL = 0.1
 CONNECT_TIMEOUT = 5.0
 LIMIT = 120.0
-PASSWORD_GRACE = 20.0
+PASSWORD_GRACE = 30.0
 
 NOT_YET = (
     OSError,  # nothing resolves, listens or answers; a time-out is one, too
