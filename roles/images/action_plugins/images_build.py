@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import io
 import os
+import re
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -24,8 +25,8 @@ description:
   - Runs in the controller's own process; needs neither buildx nor a temporary context on disk.
   - The context is the same whatever the umask of the checkout. A failed build shows the end of its real log.
   - One build at a time on this machine. What another run has built meanwhile is not built again.
-  - After a build, its unshipped stages go, and older images of the same name. An image that a container uses,
-    running or not, stays. So do the newest O(keep) superseded ones - going back to a branch costs nothing.
+  - After a build, failed or not, its unshipped stages go, and older images of the same name. An image that a
+    container uses, running or not, stays. So do the newest O(keep) superseded ones, for a change of branch.
 options:
   name: {description: Reference of the image., type: str, required: true}
   folder: {description: Build context., type: path, required: true}
@@ -39,6 +40,7 @@ options:
 """
 
 LOG_LINES = 25
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @contextmanager
@@ -88,7 +90,7 @@ def write_context(target: IO[bytes], folder: Path, files: dict[str, str], conten
 
 def failure(name: str, log: str, error: str) -> str:
     """One readable message of a failed build."""
-    lines = [line.rstrip() for line in log.splitlines() if line.strip()]
+    lines = [line.rstrip() for line in COLOUR.sub("", log).splitlines() if line.strip()]
     shown = [f"  {line}" for line in [*lines[-LOG_LINES:], error]]
     return "\n".join([f"Building {name} failed. The end of its log:", *shown])
 
@@ -132,7 +134,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             return result
 
         with build_lock(Path(options["scratch"])):
-            result["changed"] = self.build(options)
+            try:
+                result["changed"] = self.build(options)
+            finally:
+                self.remove_unshipped()
         return result
 
     def build(self, options: dict[str, Any]) -> bool:
@@ -163,18 +168,27 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
                     log += event.get("stream", "")
                     if "error" in event:
                         raise AnsibleActionFail(failure(name, log, event["error"].strip()))
-                self.clean_up(api, name, options["keep"])
+                self.remove_superseded(api, name, options["keep"])
             except (docker.errors.DockerException, OSError) as error:
                 raise AnsibleActionFail(failure(name, log, str(error))) from error
         return True
 
-    def clean_up(self, api: Any, name: str, keep: int) -> None:
-        """Remove the unshipped stages and what this image replaces."""
+    def remove_superseded(self, api: Any, name: str, keep: int) -> None:
+        """Remove what this image replaces."""
         images = api.images()
         used = {container["ImageID"] for container in api.containers(all=True)}
         identity = {reference: image["Id"] for image in images for reference in image.get("RepoTags") or []}
         for reference in superseded(name, images, keep):
             if identity[reference] not in used:
                 api.remove_image(reference)
-        for label in (f"images.unshipped={name}", f"images.built={name}"):
-            api.prune_images(filters={"dangling": True, "label": label})
+
+    def remove_unshipped(self) -> None:
+        """Remove stages, which may hold a password of the package index, and images that lost their name."""
+        import docker
+
+        try:
+            api = docker.from_env(timeout=600).api
+            for label in ("images.unshipped", "images.built"):
+                api.prune_images(filters={"dangling": True, "label": label})
+        except (docker.errors.DockerException, OSError) as error:
+            Display().warning(f"Stages of the build are left on the engine: {error}")

@@ -18,6 +18,11 @@ trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
 clean_up
 
+# debootstrap downloads with wget.
+if [ -n "$ca_bundle" ]; then
+    echo "ca_certificate = $ca_bundle" >"$directory/wgetrc"
+    export WGETRC="$directory/wgetrc"
+fi
 # Without --force-check-gpg a missing keyring is a warning only.
 debootstrap --variant=minbase --force-check-gpg --keyring=/usr/share/keyrings/debian-archive-keyring.gpg \
     "$suite" "$root" ${mirror:+"$mirror"}
