@@ -351,7 +351,9 @@ def servers(settings: dict[str, str]) -> Iterator[Server]:
     engine = docker.from_env()
     labels = [f"{name}={value}" for name, value in LABELS.items()]
     for left in engine.containers.list(all=True, filters={"label": labels, "status": "exited"}):
-        left.remove()
+        # Another worker of pytest-xdist may be faster.
+        with contextlib.suppress(docker.errors.NotFound):
+            left.remove()
     server = _start(engine, f"guard-{secrets.token_hex(4)}", {"autovacuum": "off"} | settings)
     yield server
     server.container.remove(force=True)
