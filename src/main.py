@@ -32,12 +32,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """The app for ``settings``, by default those of the process environment."""
     settings = settings or load(Settings)
     logs.configure(settings.log_level)
-    documented = settings.environment != "production"
     app = FastAPI(
         title="Dashtam",
         lifespan=lifespan,
-        docs_url="/docs" if documented else None,
-        openapi_url="/openapi.json" if documented else None,
+        # Without it there is no /docs either.
+        openapi_url="/openapi.json" if settings.environment != "production" else None,
         redoc_url=None,
     )
     app.state.settings = settings
