@@ -148,7 +148,7 @@ backup: engine ## dev's database into backups/, verified
 	@$(call play,playbooks/backup.yml --limit dev)
 
 restore: engine ## dev's database from a backup: make restore LIMIT=dev FILE=backups/...
-	@$(call play,playbooks/restore.yml $(limit) $(if $(FILE),-e $(call quote,{"restore_file": $(call json_string,$(FILE))})))
+	@$(call play,playbooks/restore.yml $(limit) $(if $(FILE),-e $(call quote,{"backup_source": $(call json_string,$(FILE))})))
 
 ##@ Tests
 .PHONY: test test-up test-setup test-down test-rebuild test-status test-verify test-unit test-integration test-smoke ci-test lint
