@@ -45,7 +45,13 @@ class CallbackModule(Default):
         # Our own action plugins have no collection in their name.
         spoken = result.task.action in SPOKEN or "." not in result.task.action
         message = result.result.get("msg")
-        if not spoken or ignore_errors or self._display.verbosity or not isinstance(message, str) or result.task.loop:
+        if (
+            not spoken
+            or ignore_errors
+            or self._display.verbosity
+            or not isinstance(message, str)
+            or result.task.loop
+        ):
             super().v2_runner_on_failed(result, ignore_errors)
             return
         lines = f"\n{self.host_label(result)}: {message.strip()}"

@@ -25,7 +25,11 @@ def pytest_runs(arguments: str, checkout: str) -> dict[str, list[str]]:
     runs = {}
     for runner, folders in (("container", CONTAINER), ("host", HOST)):
         present = [folder for folder in folders if (Path(checkout) / folder).is_dir()]
-        own = [path for path in paths if any(path == folder or path.startswith(f"{folder}/") for folder in folders)]
+        own = [
+            path
+            for path in paths
+            if any(path == folder or path.startswith(f"{folder}/") for folder in folders)
+        ]
         everything = not paths or any(path.rstrip("/") == "tests" for path in paths)
         chosen = present if everything else own
         runs[runner] = options + chosen if chosen else []

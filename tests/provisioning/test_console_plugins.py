@@ -25,7 +25,7 @@ def write(folder: Path, tasks: list[dict[str, Any]]) -> str:
 
 def play(folder: Path, tasks: list[dict[str, Any]], *options: str) -> subprocess.CompletedProcess[str]:
     command = [*COMMAND, *options, write(folder, tasks)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - our own argv
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def record(code: int) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def test_output_appears_while_the_command_runs_also_in_a_pipe(tmp_path: Path) ->
     ]
     command = [*COMMAND, write(tmp_path, tasks)]
     seen = {}
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own argv
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             seen[line.strip()] = time.monotonic()
@@ -134,7 +134,7 @@ def test_check_mode_runs_nothing(tmp_path: Path) -> None:
 def test_an_interrupt_reaches_the_command(tmp_path: Path) -> None:
     script = f"trap 'touch {tmp_path}/interrupted; exit 1' INT; echo started; while :; do sleep 0.1; done"
     command = [*COMMAND, write(tmp_path, [{"name": "Run", "stream_exec": {"command": ["sh", "-c", script]}}])]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own argv
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if line.strip() == "started":

@@ -95,7 +95,7 @@ def test_a_shell_reads_what_was_meant(written: tuple[Path, dict[str, tuple[str, 
     path, values = written
     tell = "import json, os; print(json.dumps(dict(os.environ)))"
     command = [shell, "-c", 'set -a; . "$1"; exec "$2" -c "$3"', shell, str(path), sys.executable, tell]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - our own argv
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
     seen = json.loads(run.stdout)
     assert {name: seen[name] for name in values} == {name: value for name, (value, _) in values.items()}
 
@@ -128,7 +128,7 @@ def test_the_docker_client_reads_what_is_plain_and_keeps_quotes(
     server = ThreadingHTTPServer(("127.0.0.1", 0), Recorder)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        subprocess.run(  # noqa: S603 - our own argv
+        subprocess.run(
             [DOCKER, "create", "--pull", "never", "--env-file", str(path), "image"],
             env={
                 **os.environ,
@@ -309,7 +309,7 @@ def play(folder: Path, values: dict[str, object], *arguments: str) -> subprocess
         "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
         "ANSIBLE_NOCOLOR": "1",
     }
-    return subprocess.run(  # noqa: S603 - our own argv
+    return subprocess.run(
         [*command, str(folder / "play.yml"), "-e", json.dumps({"project": str(ROOT)}), *arguments],
         env={**os.environ, **settings},
         capture_output=True,

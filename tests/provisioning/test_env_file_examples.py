@@ -21,7 +21,7 @@ def test_examples_are_in_step() -> None:
         *INVENTORIES,
         "playbooks/examples.yml",
     ]
-    run = subprocess.run(  # noqa: S603 - our own argv
+    run = subprocess.run(
         [*command, "--check", "--diff"],
         cwd=ROOT,
         env={**os.environ, "ANSIBLE_CONFIG": "ansible.cfg", "ANSIBLE_NOCOLOR": "1"},

@@ -48,19 +48,26 @@ def test_four_services_under_their_names(declared: Declared, environment: str) -
     for service, spec in containers.items():
         assert spec["network"] == f"dashtam-{environment}-network"
         assert spec["aliases"] == [service]
-        assert spec["labels"] | {
-            "dashtam.environment": environment,
-            "dashtam.instance": "dashtam",
-            "dashtam.service": service,
-            "dashtam.checkout": str(ROOT),
-        } == spec["labels"]
+        assert (
+            spec["labels"]
+            | {
+                "dashtam.environment": environment,
+                "dashtam.instance": "dashtam",
+                "dashtam.service": service,
+                "dashtam.checkout": str(ROOT),
+            }
+            == spec["labels"]
+        )
 
 
 @pytest.mark.parametrize(
     ("environment", "ports"),
     [
         ("dev", {"app": "8000:8000", "callback": "8182:8182", "postgres": "5432:5432", "redis": "6379:6379"}),
-        ("test", {"app": "8001:8000", "callback": "8183:8182", "postgres": "5433:5432", "redis": "6380:6379"}),
+        (
+            "test",
+            {"app": "8001:8000", "callback": "8183:8182", "postgres": "5433:5432", "redis": "6380:6379"},
+        ),
         ("ci", {}),
     ],
 )
@@ -78,7 +85,10 @@ def test_only_ci_has_no_route_out(declared: Declared) -> None:
 
 
 def test_storage(declared: Declared) -> None:
-    assert [volume["name"] for volume in declared["dev"]["volumes"]] == ["postgres_dev_data", "redis_dev_data"]
+    assert [volume["name"] for volume in declared["dev"]["volumes"]] == [
+        "postgres_dev_data",
+        "redis_dev_data",
+    ]
     assert declared["test"]["volumes"] == declared["ci"]["volumes"] == []
     for environment, kind in (("dev", "volume"), ("test", "tmpfs"), ("ci", "tmpfs")):
         for service, target in (("postgres", "/var/lib/postgresql/data"), ("redis", "/data")):
@@ -164,7 +174,9 @@ def test_app_environment(declared: Declared, environment: str, values: dict[str,
     assert all(isinstance(value, str) for value in env.values())
     user = values["POSTGRES_USER"]
     quoted = "canary-owner%20%25%40%3A%2F%23%24%27%22%20space"
-    assert env["DATABASE_URL"] == f"postgresql+asyncpg://{user}:{quoted}@postgres:5432/{values['POSTGRES_DB']}"
+    assert (
+        env["DATABASE_URL"] == f"postgresql+asyncpg://{user}:{quoted}@postgres:5432/{values['POSTGRES_DB']}"
+    )
     runtime = user.replace("_user", "_app")
     assert env["APP_DATABASE_URL"].startswith(f"postgresql+asyncpg://{runtime}:canary-runtime@postgres:5432/")
     assert "SSL_CERT_FILE" not in env
@@ -175,14 +187,24 @@ def test_secrets_reach_the_app_alone(declared: Declared) -> None:
         for service in ("postgres", "redis", "callback"):
             assert "canary" not in json.dumps(content["containers"][service])
         assert set(content["containers"]["callback"]["env"]) == {
-            *("ENVIRONMENT", "DEBUG", "LOG_LEVEL", "SSL_ENABLED", "TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CA_FILE"),
+            *(
+                "ENVIRONMENT",
+                "DEBUG",
+                "LOG_LEVEL",
+                "SSL_ENABLED",
+                "TLS_CERT_FILE",
+                "TLS_KEY_FILE",
+                "TLS_CA_FILE",
+            ),
             *("CALLBACK_PORT", "APP_URL"),
         }
 
 
 def test_mounts_are_single_and_never_the_repository_its_env_or_the_ca_key(declared: Declared) -> None:
     for environment, content in declared.items():
-        certificates = {f"/app/certs/{name}.pem": f"{ROOT}/certs/{name}.pem" for name in ("ca", "cert", "key")}
+        certificates = {
+            f"/app/certs/{name}.pem": f"{ROOT}/certs/{name}.pem" for name in ("ca", "cert", "key")
+        }
         for service, folders in (("app", ("src", "tests")), ("callback", ("src",))):
             mounts = [mount for mount in content["containers"][service]["mounts"] if mount["type"] == "bind"]
             found = {mount["target"]: mount["source"] for mount in mounts}
@@ -212,19 +234,29 @@ def test_a_root_checkout_does_not_make_a_root_process(tmp_path: Path) -> None:
 
 
 def test_an_instance_has_names_ports_and_volumes_of_its_own(declared: Declared, tmp_path: Path) -> None:
-    copy = declare(tmp_path, "-e", "dashtam_instance=second", "-e", "dashtam_port_offset=10", "--limit", "dev")["dev"]
-    assert [volume["name"] for volume in copy["volumes"]] == ["second_postgres_dev_data", "second_redis_dev_data"]
+    copy = declare(
+        tmp_path, "-e", "dashtam_instance=second", "-e", "dashtam_port_offset=10", "--limit", "dev"
+    )["dev"]
+    assert [volume["name"] for volume in copy["volumes"]] == [
+        "second_postgres_dev_data",
+        "second_redis_dev_data",
+    ]
     assert copy["network"]["name"] == "second-dev-network"
     for service, spec in copy["containers"].items():
         first = declared["dev"]["containers"][service]
         assert spec["name"] == f"second-dev-{service}"
-        assert int(spec["published_ports"][0].split(":")[1]) == int(first["published_ports"][0].split(":")[1]) + 10
+        assert (
+            int(spec["published_ports"][0].split(":")[1])
+            == int(first["published_ports"][0].split(":")[1]) + 10
+        )
     assert copy["containers"]["app"]["env"]["SCHWAB_REDIRECT_URI"] == "https://127.0.0.1:8192"
 
 
 def test_what_test_and_ci_say_twice_is_the_same() -> None:
     folders = [ROOT / f"inventories/{name}/group_vars/disposable" for name in ("test", "ci")]
-    said = [{path.name: yaml.safe_load(path.read_text()) for path in folder.glob("*.yml")} for folder in folders]
+    said = [
+        {path.name: yaml.safe_load(path.read_text()) for path in folder.glob("*.yml")} for folder in folders
+    ]
     assert said[0] == said[1] != {}
 
 

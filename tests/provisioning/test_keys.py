@@ -246,7 +246,7 @@ def play(folder: Path, *arguments: str, **environment: str) -> subprocess.Comple
         "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
         "ANSIBLE_NOCOLOR": "1",
     }
-    return subprocess.run(  # noqa: S603 - our own argv
+    return subprocess.run(
         [*command, str(folder / "play.yml"), *arguments],
         env={**os.environ, **settings, **environment},
         capture_output=True,

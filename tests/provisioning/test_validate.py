@@ -113,7 +113,7 @@ def validate(tmp_path: Path) -> Validate:
         (tmp_path / "play.yml").write_text(
             json.dumps([{"name": "Play", "hosts": "box", "gather_facts": False, "roles": [role]}])
         )
-        done = subprocess.run(  # noqa: S603 - our own argv
+        done = subprocess.run(
             [PLAYBOOK, "-i", "inventory", "play.yml", *(extra or [])],
             cwd=tmp_path,
             env=os.environ

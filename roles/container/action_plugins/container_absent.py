@@ -55,7 +55,10 @@ class ActionModule(ActionBase):
             }
         )
         if not arguments["labels"]:
-            return result | {"failed": True, "msg": "labels is empty: that would be everything on this engine"}
+            return result | {
+                "failed": True,
+                "msg": "labels is empty: that would be everything on this engine",
+            }
         filters = {"label": [f"{key}={value}" for key, value in arguments["labels"].items()]}
         try:
             client = docker.from_env(timeout=120).api

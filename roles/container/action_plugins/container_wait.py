@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import docker
@@ -52,7 +52,7 @@ def started_seconds_ago(started_at: str) -> float:
     # Nanoseconds are more than datetime takes.
     moment = datetime.fromisoformat(started_at.split(".")[0].removesuffix("Z") + "+00:00")
     fraction = float("0." + started_at.split(".")[1].rstrip("Z")) if "." in started_at else 0.0
-    return (datetime.now(timezone.utc) - moment).total_seconds() - fraction
+    return (datetime.now(UTC) - moment).total_seconds() - fraction
 
 
 def wait_for_one(

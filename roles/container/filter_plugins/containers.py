@@ -84,7 +84,9 @@ def container_states(
         state, reason = "running", ""
         if found is None:
             state, reason = "missing", "it does not exist"
-        elif foreign := _owner(found["Config"]["Labels"] or {}, {key: spec["labels"][key] for key in identity_labels}):
+        elif foreign := _owner(
+            found["Config"]["Labels"] or {}, {key: spec["labels"][key] for key in identity_labels}
+        ):
             state, reason = "foreign", foreign
         elif found["Config"]["Labels"].get(hash_label) != container_hash(spec):
             state, reason = "changed", "its declaration changed"
@@ -126,11 +128,15 @@ def container_port_clashes(
             if name and name not in ours:
                 clashes.append({"port": port, "spec": spec["name"], "holder": f"the container {name}"})
             elif port in bound and not (name in ours and running):
-                clashes.append({"port": port, "spec": spec["name"], "holder": known.get(str(port), "another program")})
+                clashes.append(
+                    {"port": port, "spec": spec["name"], "holder": known.get(str(port), "another program")}
+                )
     return clashes
 
 
-def foreign_volumes(volumes: list[dict[str, Any]], survey: dict[str, Any], identity_labels: list[str]) -> list[str]:
+def foreign_volumes(
+    volumes: list[dict[str, Any]], survey: dict[str, Any], identity_labels: list[str]
+) -> list[str]:
     """Return the names of declared volumes that exist and do not carry the declared identity labels."""
     return [
         volume["name"]
@@ -180,7 +186,9 @@ def port_lines(clashes: list[dict[str, Any]], prefix: str, survey: dict[str, Any
 
 def _ports(found: dict[str, Any]) -> str:
     bindings = (found["HostConfig"]["PortBindings"] or {}).values()
-    return ", ".join(sorted(f"{entry['HostIp']}:{entry['HostPort']}" for entries in bindings for entry in entries or []))
+    return ", ".join(
+        sorted(f"{entry['HostIp']}:{entry['HostPort']}" for entries in bindings for entry in entries or [])
+    )
 
 
 def container_status_lines(survey: dict[str, Any], labels: dict[str, str]) -> list[str]:
@@ -190,7 +198,11 @@ def container_status_lines(survey: dict[str, Any], labels: dict[str, str]) -> li
         if _carries(found["Config"]["Labels"], labels):
             state = found["State"]
             health = (state.get("Health") or {}).get("Status", "")
-            told = f"exited with {state['ExitCode']}" if state["Status"] == "exited" else f"{state['Status']} {health}".strip()
+            told = (
+                f"exited with {state['ExitCode']}"
+                if state["Status"] == "exited"
+                else f"{state['Status']} {health}".strip()
+            )
             lines.append(f"  {name:<28} {told:<20} {_ports(found)}".rstrip())
     for kind in ("networks", "volumes"):
         for name, found in sorted(survey[kind].items()):

@@ -59,7 +59,12 @@ class LookupModule(LookupBase):
                 environment={key: str(value) for key, value in self.get_option("environment").items()},
             )
             output = client.exec_start(created["Id"])
-            return [{"rc": client.exec_inspect(created["Id"])["ExitCode"], "output": output.decode(errors="replace")}]
+            return [
+                {
+                    "rc": client.exec_inspect(created["Id"])["ExitCode"],
+                    "output": output.decode(errors="replace"),
+                }
+            ]
         except docker.errors.APIError as error:
             return [{"rc": -1, "output": error.explanation or str(error)}]
         except DockerException as error:

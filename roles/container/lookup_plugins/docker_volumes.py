@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import docker
@@ -31,7 +31,9 @@ _list:
 
 def age(created_at: str) -> str:
     """Return for people the age of the engine's RFC 3339 time stamp."""
-    seconds = (datetime.now(timezone.utc) - datetime.fromisoformat(created_at.replace("Z", "+00:00"))).total_seconds()
+    seconds = (
+        datetime.now(UTC) - datetime.fromisoformat(created_at.replace("Z", "+00:00"))
+    ).total_seconds()
     for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit} old"

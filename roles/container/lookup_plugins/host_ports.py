@@ -58,7 +58,10 @@ def holder(port: int) -> str | None:
         return _holder_in_proc(port)
     if shutil.which("lsof"):
         listing = subprocess.run(
-            ["lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fpc"], capture_output=True, text=True, check=False
+            ["lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fpc"],
+            capture_output=True,
+            text=True,
+            check=False,
         ).stdout
         fields = {line[0]: line[1:] for line in listing.splitlines() if line}
         if {"p", "c"} <= fields.keys():
