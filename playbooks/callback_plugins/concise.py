@@ -1,15 +1,15 @@
 """Ansible's default output, but a refusal is said once.
 
-The default callback prints a failed task's message in an `[ERROR]` block with its origin in our source, and again inside the
-result. Whoever mistyped a port needs the message. Anything but a plain message - a module's stderr, a failed loop - and
-everything at `-v` is left to the default callback.
+The default callback prints a failed task's message with its origin in our source, and again inside the
+result. Whoever mistyped a port needs the message. Anything but a plain message (a module's stderr, a failed
+loop) and everything at `-v` is left to the default callback.
 """
 
 from __future__ import annotations
 
-# Ansible forks a worker for each task, and a worker inherits what its parent has imported. Without this line each
-# task that asks the engine imports the SDK anew, which costs more than its answer.
-import docker  # noqa: F401
+# Each task runs in a fork, which inherits what its parent has imported. Without this line each task that asks
+# the engine imports the SDK anew, which costs more than its answer.
+import docker  # noqa: F401 - for the forks
 from ansible import constants as C
 from ansible.executor.task_result import CallbackTaskResult
 from ansible.plugins.callback.default import CallbackModule as Default

@@ -1,4 +1,4 @@
-"""What the role container is handed for dev, test and ci: the table of the specification, row by row. No engine."""
+"""What the role container is handed for dev, test and ci, row by row of the specification. No engine."""
 
 import json
 import os

@@ -13,7 +13,8 @@ DOCUMENTATION = """
 name: container_absent
 short_description: Remove containers and networks, and volumes if told to, by their labels
 description:
-  - All containers are stopped at once, each with its own stop signal and time, and removed; their anonymous volumes with them.
+  - All containers are stopped at once, each with its own stop signal and time, and removed with their
+    anonymous volumes.
   - One call where the modules need one for each object.
 options:
   labels:

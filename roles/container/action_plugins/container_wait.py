@@ -16,8 +16,8 @@ DOCUMENTATION = """
 name: container_wait
 short_description: Wait until a command succeeds in each container
 description:
-  - Asks each container's own readiness command through the engine's exec API, ten times a second: neither quantised by a
-    health check's interval nor dependent on a route to the container, which C(ci) and macOS do not have.
+  - Asks each container's own readiness command through the engine's exec API, ten times a second. It waits
+    for no health check's interval and needs no route to the container, which C(ci) and macOS do not have.
   - Fails at once, with the last log lines, when a container exits, restarts or turns unhealthy.
   - P(community.docker.docker_container#module) with C(state=healthy) does neither.
 options:
@@ -58,7 +58,7 @@ def started_seconds_ago(started_at: str) -> float:
 def wait_for_one(
     client: docker.APIClient, name: str, command: list[str], deadline: float, stop: threading.Event
 ) -> float | None:
-    """Return the seconds between the container's start and the first look that found it ready, None if ``stop`` was set.
+    """Return the seconds between the container's start and the look that found it ready, None on ``stop``.
 
     :raises NotReadyError: it exited, restarted, turned unhealthy, does not exist, or the deadline passed.
     """

@@ -10,7 +10,7 @@ from typing import Any
 DOCUMENTATION = """
 name: container_states
 short_description: Compare declared containers with a survey of the engine
-description: See the docstrings; the filters are C(container_hash), C(container_states) and C(container_port_clashes).
+description: See the functions' docstrings, for this filter and for those beside it.
 """
 
 # docker_container's own spelling of the engine's defaults, so that the two can be compared.
@@ -75,8 +75,8 @@ def container_states(
     :param survey: what the lookup ``docker_survey`` returned, its ``images`` holding every spec's image.
     :param identity_labels: labels that make an object ours; a container of the name without them is foreign.
     :param hash_label: the label that holds :func:`container_hash`.
-    :returns: one dict a spec, in order: ``name``, ``state`` (``foreign``, ``missing``, ``changed``, ``stopped``, ``drifted``
-        or ``running``) and ``reason`` (one line for people).
+    :returns: one dict a spec, in order: ``name``, ``state`` (``foreign``, ``missing``, ``changed``,
+        ``stopped``, ``drifted`` or ``running``) and ``reason`` (one line for people).
     """
     states = []
     for spec in specs:
@@ -109,8 +109,8 @@ def container_port_clashes(
     :param survey: what ``docker_survey`` returned.
     :param bound: ports that the host says are in use.
     :param holders: port to a process's description, where the host could tell.
-    :returns: dicts with ``port`` (int), ``spec`` (the container that wants it) and ``holder`` (for people). A stopped container of
-        another instance counts: it would fail to start later.
+    :returns: dicts with ``port`` (int), ``spec`` (the container that wants it) and ``holder`` (for people). A
+        stopped container of another instance counts: it would fail to start later.
     """
     ours = {spec["name"] for spec in specs}
     published: dict[int, tuple[str, bool]] = {}

@@ -13,8 +13,8 @@ DOCUMENTATION = """
 name: docker_exec
 short_description: Output and exit code of a command that only reads, run in a container
 description:
-  - For questions. What changes something is a task with P(community.docker.docker_container_exec#module), so that it
-    is reported and skipped under C(--check).
+  - For questions. What changes something is a task with P(community.docker.docker_container_exec#module), so
+    that it is reported, and skipped under C(--check).
 options:
   _terms:
     description: The command and its arguments; no shell unless it names one.
@@ -29,14 +29,16 @@ options:
     type: str
     default: ""
   environment:
-    description: Added to the command's environment. Secrets go here, never into the command, which C(ps) shows.
+    description: Added to the command's environment. Secrets go here, not into the command, which C(ps) shows.
     type: dict
     default: {}
 """
 
 RETURN = """
 _raw:
-  description: One dict with C(rc) (the exit code, -1 where the container is missing or stopped) and C(output) (stdout and stderr).
+  description:
+    - One dict with C(rc) (the exit code, -1 where the container is missing or stopped) and C(output) (stdout
+      and stderr).
   type: list
   elements: dict
 """
@@ -46,7 +48,7 @@ class LookupModule(LookupBase):
     """Run the command and hand back what it said."""
 
     def run(self, terms: list[Any], variables: dict | None = None, **kwargs: Any) -> list[dict[str, Any]]:
-        """Return a list with one dict, see RETURN; raises AnsibleLookupError where the engine does not answer."""
+        """Return one dict, see RETURN; raises AnsibleLookupError where the engine does not answer."""
         self.set_options(var_options=variables, direct=kwargs)
         command = [word for term in terms for word in ([term] if isinstance(term, str) else term)]
         client = None

@@ -13,8 +13,8 @@ DOCUMENTATION = """
 name: docker_survey
 short_description: Containers, networks, volumes and images of the engine, as far as we need them
 description:
-  - Asks the engine that C(DOCKER_HOST), C(DOCKER_TLS_VERIFY) and C(DOCKER_CERT_PATH) name, as the docker client does
-    (U(https://docs.docker.com/reference/cli/docker/#environment-variables)), else the default socket.
+  - Asks the engine that C(DOCKER_HOST), C(DOCKER_TLS_VERIFY) and C(DOCKER_CERT_PATH) name, as the docker
+    client does (U(https://docs.docker.com/reference/cli/docker/#environment-variables)), else the default socket.
   - A module call costs 0.7 s whatever it does, this lookup a few hundredths. It changes nothing.
 options:
   _terms:
@@ -35,8 +35,8 @@ options:
 RETURN = """
 _raw:
   description:
-    - One dict with C(containers), C(networks), C(volumes) (name to what the engine's inspect says) and C(images)
-      (reference to id; a reference that is absent has no key).
+    - One dict with C(containers), C(networks), C(volumes) (name to what the engine's inspect says) and
+      C(images) (reference to id; a reference that is absent has no key).
   type: list
   elements: dict
 """
@@ -72,7 +72,7 @@ class LookupModule(LookupBase):
     """Run the survey, or say in one line why the engine cannot be asked."""
 
     def run(self, terms: list[str], variables: dict | None = None, **kwargs: Any) -> list[dict[str, Any]]:
-        """Return a list with one dict, see RETURN; raises AnsibleLookupError where the engine does not answer."""
+        """Return one dict, see RETURN; raises AnsibleLookupError where the engine does not answer."""
         self.set_options(var_options=variables, direct=kwargs)
         names = [name for term in terms for name in ([term] if isinstance(term, str) else term)]
         client = None

@@ -13,7 +13,9 @@ from docker.errors import DockerException
 DOCUMENTATION = """
 name: docker_volumes
 short_description: A line for each volume that carries given labels, saying its size and age
-description: Asks the engine for its disk usage, which takes seconds where there are many volumes. Only for a question to a person.
+description:
+  - Asks the engine for its disk usage, which takes seconds where there are many volumes. For a question to a
+    person only.
 options:
   labels:
     description: Labels that a volume must carry, all of them and with these values.
@@ -31,9 +33,7 @@ _list:
 
 def age(created_at: str) -> str:
     """Return for people the age of the engine's RFC 3339 time stamp."""
-    seconds = (
-        datetime.now(UTC) - datetime.fromisoformat(created_at.replace("Z", "+00:00"))
-    ).total_seconds()
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(created_at.replace("Z", "+00:00"))).total_seconds()
     for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit} old"
@@ -44,7 +44,7 @@ class LookupModule(LookupBase):
     """Ask the engine's disk usage."""
 
     def run(self, terms: list[Any], variables: dict | None = None, **kwargs: Any) -> list[list[str]]:
-        """Return a list with one list of lines, see RETURN; raises AnsibleLookupError where the engine does not answer."""
+        """Return one list of lines; raises AnsibleLookupError where the engine does not answer."""
         self.set_options(var_options=variables, direct=kwargs)
         wanted = dict(self.get_option("labels"))
         try:

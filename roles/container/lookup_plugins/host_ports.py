@@ -27,7 +27,9 @@ options:
 
 RETURN = """
 _raw:
-  description: One dict with C(bound) (list of ports in use) and C(holders) (port to C(command (pid N)), where the host tells).
+  description:
+    - One dict with C(bound) (list of ports in use) and C(holders) (port to C(command (pid N)), where the host
+      tells).
   type: list
   elements: dict
 """
@@ -40,8 +42,9 @@ def taken(address: str, port: int) -> bool:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         # BSD and macOS let an exact address bind beside a wildcard listener, so a connection is tried first.
+        target = "127.0.0.1" if address == "0.0.0.0" else address  # noqa: S104 - compared with, not listened on
         probe.settimeout(0.3)
-        if probe.connect_ex(("127.0.0.1" if address == "0.0.0.0" else address, port)) == 0:
+        if probe.connect_ex((target, port)) == 0:
             return True
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -53,12 +56,12 @@ def taken(address: str, port: int) -> bool:
 
 
 def holder(port: int) -> str | None:
-    """Return ``command (pid N)`` of the listener, or None where it belongs to somebody else or the host does not say."""
+    """Return ``command (pid N)`` of the listener, None where it is another user's or the host is silent."""
     if Path("/proc/net/tcp").exists():
         return _holder_in_proc(port)
     if shutil.which("lsof"):
-        listing = subprocess.run(
-            ["lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fpc"],
+        listing = subprocess.run(  # noqa: S603 - the port is a number
+            ["lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fpc"],  # noqa: S607 - as the user's PATH finds it
             capture_output=True,
             text=True,
             check=False,
