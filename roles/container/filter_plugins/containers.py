@@ -113,24 +113,27 @@ def container_port_clashes(
         stopped container of another instance counts: it would fail to start later.
     """
     ours = {spec["name"] for spec in specs}
-    published: dict[int, tuple[str, bool]] = {}
-    for name, found in survey["containers"].items():
-        bindings = (found["HostConfig"]["PortBindings"] or {}).values()
-        for binding in (entry for entries in bindings for entry in entries or []):
-            if binding["HostPort"]:
-                published[int(binding["HostPort"])] = (name, found["State"]["Running"])
+    declared = {
+        int(binding["HostPort"]): name
+        for name, found in survey["containers"].items()
+        for entries in (found["HostConfig"]["PortBindings"] or {}).values()
+        for binding in entries or []
+        if binding["HostPort"]
+    }
     known = {str(port): holder for port, holder in holders.items()}
     clashes = []
     for spec in specs:
         for published_port in spec["published_ports"]:
             port = int(published_port.split(":")[-2])
-            name, running = published.get(port, ("", False))
+            now = survey["ports"].get(str(port))
+            name = now or declared.get(port)
             if name and name not in ours:
-                clashes.append({"port": port, "spec": spec["name"], "holder": f"the container {name}"})
-            elif port in bound and not (name in ours and running):
-                clashes.append(
-                    {"port": port, "spec": spec["name"], "holder": known.get(str(port), "another program")}
-                )
+                holder = f"the container {name}"
+            elif port in bound and now is None:
+                holder = known.get(str(port), "another program")
+            else:
+                continue
+            clashes.append({"port": port, "spec": spec["name"], "holder": holder})
     return clashes
 
 

@@ -37,7 +37,7 @@ RETURN = """
 _raw:
   description:
     - One dict with C(containers), C(networks), C(volumes) (name to what the engine's inspect says) and
-      C(images) (reference to id; a reference that is absent has no key).
+      C(images) (reference to id; a reference that is absent has no key) and C(ports) (published port to container).
   type: list
   elements: dict
 """
@@ -47,7 +47,11 @@ def survey(client: docker.APIClient, label: str, names: list[str], images: list[
     """Collect what the engine knows; raises docker's own exceptions."""
     wanted = set(names)
     containers = {}
+    ports = {}
     for summary in client.containers(all=True):
+        for published in summary["Ports"]:
+            if "PublicPort" in published:
+                ports[str(published["PublicPort"])] = summary["Names"][0].removeprefix("/")
         own_names = {name.removeprefix("/") for name in summary["Names"]}
         if label in summary["Labels"] or own_names & wanted:
             try:
@@ -66,6 +70,7 @@ def survey(client: docker.APIClient, label: str, names: list[str], images: list[
         "networks": {network["Name"]: network for network in client.networks()},
         "volumes": {volume["Name"]: volume for volume in client.volumes()["Volumes"] or []},
         "images": present,
+        "ports": ports,
     }
 
 
