@@ -168,7 +168,7 @@ def port_lines(clashes: list[dict[str, Any]], prefix: str, survey: dict[str, Any
 
     :param clashes: what :func:`container_port_clashes` returned.
     :param prefix: what precedes the service in the containers' names.
-    :param survey: what ``docker_survey`` returned; ports of its containers are not proposed.
+    :param survey: what ``docker_survey`` returned; a port of any of its containers is not proposed.
     """
     held = {
         int(binding["HostPort"])
@@ -176,7 +176,7 @@ def port_lines(clashes: list[dict[str, Any]], prefix: str, survey: dict[str, Any
         for entries in (found["HostConfig"]["PortBindings"] or {}).values()
         for binding in entries or []
         if binding["HostPort"]
-    }
+    } | {int(port) for port in survey["ports"]}
     lines = []
     for clash in clashes:
         port = clash["port"] + 1000

@@ -36,8 +36,8 @@ options:
 RETURN = """
 _raw:
   description:
-    - One dict with C(containers), C(networks), C(volumes) (name to what the engine's inspect says) and
-      C(images) (reference to id; a reference that is absent has no key) and C(ports) (published port to container).
+    - One dict with C(containers), C(networks), C(volumes) (name to what the engine's inspect says), C(images)
+      (reference to id; a reference that is absent has no key) and C(ports) (published port to container).
   type: list
   elements: dict
 """

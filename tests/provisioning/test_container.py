@@ -1,0 +1,450 @@
+"""What the role container decides and says: states, ports, owners, ages, secrets. No engine is asked."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from ansible.plugins.loader import lookup_loader
+
+ROLE = Path(__file__).parents[2] / "roles" / "container"
+
+
+def load(path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROLE / path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+containers = load("filter_plugins/containers.py")
+host_ports = load("lookup_plugins/host_ports.py")
+container_wait = load("action_plugins/container_wait.py")
+
+OWN = {"own.environment": "blue", "own.instance": "site", "own.checkout": "/home/me/site"}
+IDENTITY = ["own.environment", "own.instance", "own.service", "own.checkout"]
+HASH = "own.spec"
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - listened on for a moment, and nobody is answered
+SPEC: dict[str, Any] = {
+    "name": "site-blue-web",
+    "image": "web:1",
+    "command": ["serve"],
+    "user": "1000:1000",
+    "working_dir": "/app",
+    "env": {"LOG_LEVEL": "INFO"},
+    "labels": OWN | {"own.service": "web"},
+    "network": "site-blue-network",
+    "aliases": ["web", "www"],
+    "published_ports": ["127.0.0.1:8000:8000"],
+    "mounts": [],
+    "restart_policy": "unless-stopped",
+    "healthcheck": {"test": ["CMD", "true"]},
+    "stop_timeout": 10,
+    "read_only": True,
+    "cap_drop": ["ALL"],
+    "security_opts": [],
+    "shm_size": "64M",
+    "memory": "64M",
+    "cpus": 0.5,
+    "ready": ["true"],
+}
+# Every key of a container's declaration, and no other.
+KEYS = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"][
+    "container_specs"
+]["options"].keys()
+
+
+def inspected(spec: dict[str, Any] = SPEC, **changes: Any) -> dict[str, Any]:
+    """Return what the engine says of a container that is as declared, but for ``a__b__c=value``."""
+    address, host, inside = spec["published_ports"][0].split(":")
+    found: dict[str, Any] = {
+        "Image": f"id of {spec['image']}",
+        "Config": {"Labels": spec["labels"] | {HASH: containers.container_hash(spec)}},
+        "State": {"Status": "running", "Running": True, "ExitCode": 0},
+        "HostConfig": {
+            "RestartPolicy": {"Name": spec["restart_policy"]},
+            "Memory": 64 * 1024**2,
+            "NanoCpus": 500_000_000,
+            "PidsLimit": None,
+            "PortBindings": {f"{inside}/tcp": [{"HostIp": address, "HostPort": host}]},
+        },
+        "NetworkSettings": {"Networks": {spec["network"]: {"Aliases": [*spec["aliases"], "0123456789ab"]}}},
+    }
+    for path, value in changes.items():
+        *parents, key = path.split("__")
+        inner = found
+        for parent in parents:
+            inner = inner[parent]
+        inner[key] = value
+    return found
+
+
+def survey(**found: dict[str, Any]) -> dict[str, Any]:
+    """Return a survey with these containers; ``site_blue_web`` is ``site-blue-web``."""
+    return {
+        "containers": {name.replace("_", "-"): container for name, container in found.items()},
+        "networks": {},
+        "volumes": {},
+        "images": {"web:1": "id of web:1"},
+        "ports": {},
+    }
+
+
+def state(found: dict[str, Any] | None, spec: dict[str, Any] = SPEC) -> tuple[str, str]:
+    seen = survey() if found is None else survey(site_blue_web=found)
+    (answer,) = containers.container_states([spec], seen, IDENTITY, HASH)
+    assert answer["name"] == spec["name"]
+    return answer["state"], answer["reason"]
+
+
+def test_running_as_declared() -> None:
+    assert state(inspected()) == ("running", "")
+
+
+def test_missing() -> None:
+    assert state(None) == ("missing", "it does not exist")
+
+
+@pytest.mark.parametrize("label", IDENTITY)
+def test_foreign_when_one_identity_label_is_another_ones(label: str) -> None:
+    labels = inspected()["Config"]["Labels"] | {label: "other"}
+    assert state(inspected(Config__Labels=labels)) == (
+        "foreign",
+        f"its label {label} is other, not {SPEC['labels'][label]}",
+    )
+
+
+@pytest.mark.parametrize("label", IDENTITY)
+def test_foreign_when_one_identity_label_is_not_there(label: str) -> None:
+    labels = inspected()["Config"]["Labels"]
+    del labels[label]
+    assert state(inspected(Config__Labels=labels)) == ("foreign", "it does not carry our labels")
+
+
+def test_foreign_without_any_label_whatever_else_it_is() -> None:
+    assert state(inspected(Config__Labels=None, State__Status="exited"))[0] == "foreign"
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_hash_changes_with_any_key(key: str) -> None:
+    other = SPEC | {key: [SPEC[key], "more"]}
+    without = {name: value for name, value in SPEC.items() if name != key}
+    assert len({containers.container_hash(spec) for spec in (SPEC, other, without)}) == 3
+
+
+def test_the_hash_does_not_change_with_the_order_of_keys() -> None:
+    assert containers.container_hash(dict(reversed(SPEC.items()))) == containers.container_hash(SPEC)
+
+
+def test_changed_when_its_hash_is_another_or_not_there() -> None:
+    said = ("changed", "its declaration changed")
+    assert state(inspected(), SPEC | {"env": {}}) == said
+    assert state(inspected(Config__Labels=SPEC["labels"])) == said
+
+
+@pytest.mark.parametrize("images", [{"web:1": "id of a newer one"}, {}])
+def test_changed_when_its_image_was_built_anew(images: dict[str, str]) -> None:
+    seen = survey(site_blue_web=inspected()) | {"images": images}
+    (answer,) = containers.container_states([SPEC], seen, IDENTITY, HASH)
+    assert (answer["state"], answer["reason"]) == (
+        "changed",
+        "the image web:1 was built or pulled anew",
+    )
+
+
+@pytest.mark.parametrize("status", ["exited", "created", "paused", "dead"])
+def test_stopped(status: str) -> None:
+    assert state(inspected(State__Status=status)) == ("stopped", f"it is {status}")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "reason"),
+    [
+        ("HostConfig__RestartPolicy", {"Name": "always"}, "restart policy is always, not unless-stopped"),
+        ("HostConfig__RestartPolicy", {"Name": ""}, "restart policy is no, not unless-stopped"),
+        ("HostConfig__Memory", 128 * 1024**2, "memory limit is 134217728, not 67108864"),
+        ("HostConfig__NanoCpus", 0, "cpu limit is 0, not 500000000"),
+        ("HostConfig__PidsLimit", 100, "pids limit is 100, not 0"),
+        ("NetworkSettings__Networks", {}, "it is on no network, not on site-blue-network"),
+        (
+            "NetworkSettings__Networks",
+            {"site-blue-network": {"Aliases": ["web", "www"]}, "bridge": {}},
+            "it is on bridge, site-blue-network, not on site-blue-network",
+        ),
+        ("NetworkSettings__Networks", {"site-blue-network": {"Aliases": ["web"]}}, "its alias www is gone"),
+        (
+            "NetworkSettings__Networks",
+            {"site-blue-network": {"Aliases": None}},
+            "its alias web, www is gone",
+        ),
+    ],
+)
+def test_drifted(path: str, value: Any, reason: str) -> None:
+    assert state(inspected(**{path: value})) == ("drifted", reason)
+
+
+@pytest.mark.parametrize("none", [None, 0, -1])
+def test_no_pids_limit_is_none_however_the_engine_says_it(none: int | None) -> None:
+    assert state(inspected(HostConfig__PidsLimit=none))[0] == "running"
+
+
+def test_no_restart_policy_is_none_however_the_engine_says_it() -> None:
+    spec = SPEC | {"restart_policy": "no"}
+    assert state(inspected(spec, HostConfig__RestartPolicy={"Name": ""}), spec)[0] == "running"
+
+
+@pytest.mark.parametrize(
+    ("size", "limit"),
+    [("0", 0), ("512", 512), ("2K", 2048), ("2k", 2048), ("64MB", 64 * 1024**2), ("1G", 1024**3)],
+)
+def test_a_memory_limit_in_any_unit(size: str, limit: int) -> None:
+    spec = SPEC | {"memory": size}
+    assert state(inspected(spec, HostConfig__Memory=limit), spec)[0] == "running"
+
+
+def test_states_are_in_the_order_of_the_declarations() -> None:
+    other = SPEC | {"name": "site-blue-api"}
+    answer = containers.container_states(
+        [SPEC, other], survey(site_blue_api=inspected(other)), IDENTITY, HASH
+    )
+    assert [(one["name"], one["state"]) for one in answer] == [
+        ("site-blue-web", "missing"),
+        ("site-blue-api", "running"),
+    ]
+
+
+def test_published_ports() -> None:
+    two = SPEC | {"published_ports": ["127.0.0.1:8001:80", "[::1]:8002:80"]}
+    assert containers.published_ports([SPEC, two]) == [8000, 8001, 8002]
+
+
+OTHER = inspected(SPEC | {"labels": SPEC["labels"] | {"own.instance": "copy"}})
+STOPPED = {"State__Status": "exited", "State__Running": False}
+
+
+def clashes(
+    seen: dict[str, Any], bound: list[int] | None = None, holders: dict[str, str] | None = None
+) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = containers.container_port_clashes([SPEC], seen, bound or [], holders or {})
+    return found
+
+
+def test_a_free_port_clashes_with_nothing() -> None:
+    assert clashes(survey()) == []
+
+
+def test_a_program_holds_the_port() -> None:
+    clash = {"port": 8000, "spec": "site-blue-web"}
+    assert clashes(survey(), [8000], {"8000": "nginx (pid 7)"}) == [clash | {"holder": "nginx (pid 7)"}]
+    assert clashes(survey(), [8000]) == [clash | {"holder": "another program"}]
+    assert clashes(survey(), [8001]) == []
+
+
+def test_our_own_running_container_holds_the_port() -> None:
+    assert clashes(survey(site_blue_web=inspected()) | {"ports": {"8000": "site-blue-web"}}, [8000]) == []
+
+
+def test_a_program_took_the_port_of_our_own_stopped_container() -> None:
+    seen = survey(site_blue_web=inspected(**STOPPED))
+    assert clashes(seen, [8000])[0]["holder"] == "another program"
+    assert clashes(seen) == []
+
+
+def test_another_instance_wants_the_port_although_it_is_stopped() -> None:
+    seen = survey(copy_blue_web=OTHER | {"State": {"Status": "exited", "Running": False}})
+    assert clashes(seen) == [{"port": 8000, "spec": "site-blue-web", "holder": "the container copy-blue-web"}]
+
+
+def test_a_container_without_our_labels_holds_the_port() -> None:
+    assert clashes(survey() | {"ports": {"8000": "stranger"}}, [8000], {"8000": "docker-proxy (pid 7)"}) == [
+        {"port": 8000, "spec": "site-blue-web", "holder": "the container stranger"}
+    ]
+
+
+def test_a_port_chosen_by_the_engine_is_nobodys() -> None:
+    any_port = {"8000/tcp": [{"HostIp": "", "HostPort": ""}], "9000/tcp": None}
+    assert clashes(survey(copy_blue_web=inspected(HostConfig__PortBindings=any_port))) == []
+    assert clashes(survey(copy_blue_web=inspected(HostConfig__PortBindings=None))) == []
+
+
+def test_lines_that_move_a_port_to_one_that_nobody_holds() -> None:
+    wanted = [
+        {"port": 8000, "spec": "site-blue-web", "holder": "x"},
+        {"port": 8000, "spec": "site-blue-api", "holder": "x"},
+    ]
+    held = inspected(
+        HostConfig__PortBindings={"80/tcp": [{"HostIp": "", "HostPort": "9000"}], "81/tcp": None}
+    )
+    assert containers.port_lines(wanted, "site-blue-", survey()) == [
+        "web_host_port: 9000",
+        "api_host_port: 9001",
+    ]
+    assert containers.port_lines(wanted, "site-blue-", survey(copy_blue_web=held)) == [
+        "web_host_port: 9001",
+        "api_host_port: 9002",
+    ]
+    assert containers.port_lines(wanted[:1], "site-blue-", survey() | {"ports": {"9000": "stranger"}}) == [
+        "web_host_port: 9001"
+    ]
+
+
+@pytest.mark.parametrize("kind", ["networks", "volumes"])
+def test_other_checkouts_of_networks_and_volumes(kind: str) -> None:
+    theirs = OWN | {"own.checkout": "/home/me/copy"}
+    seen = survey() | {kind: {"a": {"Labels": theirs}, "b": {"Labels": OWN}, "c": {"Labels": None}}}
+    assert containers.other_checkouts(seen, OWN, "own.checkout") == ["/home/me/copy"]
+
+
+def test_other_checkouts_of_containers_once_each() -> None:
+    theirs = inspected(Config__Labels=OWN | {"own.checkout": "/b"})
+    seen = survey(a=theirs, b=theirs, c=inspected(Config__Labels=OWN | {"own.checkout": "/a"}), d=inspected())
+    assert containers.other_checkouts(seen, OWN, "own.checkout") == ["/a", "/b"]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        OWN | {"own.checkout": "/b", "own.instance": "copy"},
+        OWN | {"own.checkout": "/b", "own.environment": "red"},
+        {"own.environment": "blue", "own.instance": "site"},
+        None,
+    ],
+)
+def test_another_environment_or_instance_is_no_other_checkout(labels: dict[str, str] | None) -> None:
+    assert containers.other_checkouts(survey(a=inspected(Config__Labels=labels)), OWN, "own.checkout") == []
+
+
+@pytest.mark.parametrize("label", IDENTITY)
+def test_foreign_volumes(label: str) -> None:
+    declared = {"name": "data", "labels": SPEC["labels"]}
+
+    def foreign(**volumes: Any) -> list[str]:
+        seen = survey() | {"volumes": volumes}
+        names: list[str] = containers.foreign_volumes([declared], seen, IDENTITY)
+        return names
+
+    assert foreign() == []
+    assert foreign(data={"Labels": SPEC["labels"] | {"more": "1"}}, other={"Labels": {}}) == []
+    assert foreign(data={"Labels": SPEC["labels"] | {label: "other"}}) == ["data"]
+    assert foreign(data={"Labels": None}) == ["data"]
+
+
+def test_redaction_hides_what_may_be_a_secret_and_nothing_else() -> None:
+    env = {
+        "DB_PASSWORD": "pass",
+        "DATABASE_URL": "sql://me:pass@host",
+        "API_KEY": "key-1",
+        "CLIENT_SECRET": "secret-1",
+        "ACCESS_TOKEN": 12345,
+        "SSL_KEY": "yes",
+        "LOG_LEVEL": "DEBUG",
+    }
+    text = "sql://me:pass@host pass key-1 secret-1 12345 yes DEBUG"
+    assert containers.container_redact(text, [{"env": {}}, {"env": env}]) == "*** *** *** *** *** yes DEBUG"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0, "0 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (7199, "119 min"),
+        (7200, "2 h"),
+        (172799, "47 h"),
+        (172800, "2 days"),
+    ],
+)
+def test_an_age_for_people(seconds: int, told: str) -> None:
+    assert containers.container_age(seconds) == told
+
+
+def test_status_has_a_line_for_each_object_with_the_labels() -> None:
+    seen = survey(
+        web=inspected(State__Health={"Status": "healthy"}),
+        api=inspected(State__Status="exited", State__ExitCode=3, HostConfig__PortBindings=None),
+        old=inspected(State__Status="created"),
+        copy=inspected(Config__Labels=OWN | {"own.instance": "copy"}),
+        bare=inspected(Config__Labels=None),
+    )
+    seen["networks"] = {"net": {"Labels": OWN}, "bridge": {"Labels": None}}
+    seen["volumes"] = {"data": {"Labels": OWN}, "other": {"Labels": OWN | {"own.instance": "copy"}}}
+    assert [line.split() for line in containers.container_status_lines(seen, OWN)] == [
+        ["api", "exited", "with", "3"],
+        ["old", "created", "127.0.0.1:8000"],
+        ["web", "running", "healthy", "127.0.0.1:8000"],
+        ["net", "network"],
+        ["data", "volume"],
+    ]
+
+
+def test_probes_carry_no_environment() -> None:
+    assert containers.container_probes([SPEC]) == [{"name": "site-blue-web", "ready": ["true"]}]
+
+
+@pytest.fixture(params=["127.0.0.1", EVERYWHERE, "::"])
+def listener(request: pytest.FixtureRequest) -> Iterator[int]:
+    family = socket.AF_INET6 if request.param == "::" else socket.AF_INET
+    try:
+        server = socket.create_server((request.param, 0), family=family, dualstack_ipv6=request.param == "::")
+    except OSError:
+        assert request.param == "::"
+        pytest.skip("this machine has no IPv6")
+    with closing(server):
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", EVERYWHERE])
+def test_a_listeners_port_is_taken_and_the_listener_named(
+    listener: int, free_port: int, address: str
+) -> None:
+    lookup_loader.add_directory(str(ROLE / "lookup_plugins"))
+    plugin = lookup_loader.get("host_ports")
+    (answer,) = plugin.run([[listener], str(free_port)], address=address)
+    assert answer["bound"] == [listener]
+    assert list(answer["holders"]) == [str(listener)]
+    assert answer["holders"][str(listener)].endswith(f" (pid {os.getpid()})")
+
+
+def test_a_port_is_taken_although_nobody_answers_there() -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        assert host_ports.taken("127.0.0.1", bound.getsockname()[1])
+
+
+def test_a_port_that_cannot_be_had_for_another_reason_is_not_taken(free_port: int) -> None:
+    assert not host_ports.taken("192.0.2.1", free_port)  # documentation's, so nobody's
+
+
+def test_a_connection_does_not_hold_the_port_it_comes_from() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as one,
+    ):
+        assert host_ports.holder(one.getsockname()[1]) is None
+
+
+@pytest.mark.parametrize("fraction", ["", ".9", ".912345678"])
+def test_the_age_of_the_engines_time_stamp(fraction: str) -> None:
+    moment = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=2)
+    expected = (datetime.now(UTC) - moment).total_seconds() - float(fraction or 0)
+    stamp = f"{moment:%Y-%m-%dT%H:%M:%S}{fraction}Z"
+    assert container_wait.started_seconds_ago(stamp) == pytest.approx(expected, abs=0.5)
