@@ -418,7 +418,7 @@ def test_a_listeners_port_is_taken_and_the_listener_named(
 ) -> None:
     lookup_loader.add_directory(str(ROLE / "lookup_plugins"))
     plugin = lookup_loader.get("host_ports")
-    (answer,) = plugin.run([[listener], str(free_port)], address=address)
+    (answer,) = plugin.run([str(listener), [free_port]], address=address)
     assert answer["bound"] == [listener]
     assert list(answer["holders"]) == [str(listener)]
     assert answer["holders"][str(listener)].endswith(f" (pid {os.getpid()})")
@@ -428,6 +428,15 @@ def test_a_port_is_taken_although_nobody_answers_there() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         assert host_ports.taken("127.0.0.1", bound.getsockname()[1])
+
+
+def test_a_port_on_which_connections_ended_a_moment_ago_is_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as visitor:
+            server.accept()[0].close()
+            visitor.recv(1)
+    assert not host_ports.taken("127.0.0.1", port)
 
 
 def test_a_port_that_cannot_be_had_for_another_reason_is_not_taken(free_port: int) -> None:
