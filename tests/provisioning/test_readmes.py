@@ -1,0 +1,115 @@
+"""Each role's README says what its argument_specs say, and its example uses variables that there are."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROLES = Path(__file__).parents[2] / "roles"
+NAMES = sorted(path.parents[1].name for path in ROLES.glob("*/meta/argument_specs.yml"))
+
+
+def readme(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(folder / "readme.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def specs(role: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROLES / role / "meta/argument_specs.yml").read_text())
+    return found["argument_specs"]
+
+
+def test_every_readme_is_up_to_date() -> None:
+    run = readme(ROLES, "--check")
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+@pytest.fixture
+def roles(tmp_path: Path) -> Path:
+    """One role, ``redis``, to change."""
+    shutil.copy(ROLES / "readme.py", tmp_path)
+    for name in ("README.md", "meta/argument_specs.yml"):
+        (tmp_path / "redis" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROLES / "redis" / name, tmp_path / "redis" / name)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("said", "other", "row"),
+    [
+        ("default: 256M", "default: 1G", "| `redis_tmpfs_size` | str | `1G` | Size limit of the tmpfs. |"),
+        (
+            "description: Size limit of the tmpfs.",
+            "description: [A C(size)., 'B | C']",
+            r"| `redis_tmpfs_size` | str | `256M` | A `size`. B \| C |",
+        ),
+        (
+            "[volume, tmpfs]",
+            "[volume, memory]",
+            "| `redis_storage` | `volume`, `memory` | `volume` | `volume` lasts, `tmpfs` is gone when the "
+            "container stops. |",
+        ),
+        (
+            "        required: true\n        description: Network it is on.",
+            "        description: Network it is on.",
+            "| `redis_network` | str |  | Network it is on. |",
+        ),
+        (
+            "  main:\n",
+            "  more:\n    short_description: More\n    options:\n"
+            "      redis_more: {type: list, elements: str, default: [], description: More.}\n  main:\n",
+            "| `redis_more` | list of str | `[]` | More. Only `more`. |",
+        ),
+    ],
+)
+def test_what_differs_is_named_then_mended(roles: Path, said: str, other: str, row: str) -> None:
+    file = roles / "redis/meta/argument_specs.yml"
+    assert file.read_text().count(said) == 1
+    file.write_text(file.read_text().replace(said, other))
+    run = readme(roles, "--check")
+    assert run.returncode == 1
+    assert f"{roles}/redis/README.md: not what meta/argument_specs.yml says; run " in run.stderr
+    assert readme(roles).returncode == 0
+    assert row in (roles / "redis/README.md").read_text().splitlines()
+    assert readme(roles, "--check").returncode == 0
+
+
+def test_a_readme_without_a_place_for_the_tables_is_named(roles: Path) -> None:
+    (roles / "redis/README.md").write_text("# redis\n")
+    run = readme(roles)
+    assert run.returncode == 1
+    assert f"{roles}/redis/README.md: the tables go between the lines" in run.stderr
+    (roles / "redis/README.md").unlink()
+    assert "No such file" in readme(roles).stderr
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_an_example_gives_what_is_required_and_nothing_unknown(role: str) -> None:
+    examples = re.findall(
+        r"^```yaml\n(- .*?)^```", (ROLES / role / "README.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    for example in examples:
+        (task,) = yaml.safe_load(example)
+        arguments = task.get("ansible.builtin.import_role", {})
+        options = specs(role)[arguments.get("tasks_from", "main")]["options"]
+        assert arguments.get("name", task.get("role")) == role
+        assert task["vars"].keys() <= options.keys() | {"site_port_offset"}
+        assert {name for name, option in options.items() if option.get("required")} <= task["vars"].keys()
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_the_specs_tell_the_defaults(role: str) -> None:
+    file = ROLES / role / "defaults/main.yml"
+    defaults = yaml.safe_load(file.read_text()) or {}
+    told = {name: option for spec in specs(role).values() for name, option in spec["options"].items()}
+    assert defaults.keys() <= told.keys()
+    assert {
+        name: option["default"] for name, option in told.items() if option.get("default") is not None
+    } == {name: value for name, value in defaults.items() if "default" in told[name]}
