@@ -259,7 +259,7 @@ class Init:
         self.home = home
 
     def start(self, environ: dict[str, str], *arguments: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(  # noqa: S603 - the interpreter that runs this test
+        return subprocess.Popen(
             [sys.executable, "-m", "src.core.init_test_db", *arguments],
             cwd=ROOT,
             env={"HOME": str(self.home)} | environ,
