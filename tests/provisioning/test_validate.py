@@ -159,6 +159,25 @@ def test_every_misspelt_name_is_told_with_its_place(validate: Validate) -> None:
     ]
 
 
+def test_what_the_playbooks_own_file_sets_is_refused_in_an_inventory_alone(validate: Validate) -> None:
+    files = {"vars.yml": "engine_restart: 'no'\n\nengine_mode: fast\nsite_offset: 0\n"}
+    outcome = validate(
+        blue="engine_mode: safe\n",
+        local="engine_restart: always\n",
+        hosts=HOSTS.replace("local", "local\n          engine_restart: always"),
+        files=files,
+        extra=["-e", "site_offset=10"],
+        validate_reserved=["vars.yml"],
+    )
+    assert outcome.code == 2
+    assert outcome.lines == [
+        f"{BLUE}:1: engine_mode has no effect, as vars.yml:3 sets it, which wins over an inventory; "
+        "remove it here",
+        "inventory/hosts.yml:8: engine_restart has no effect, as vars.yml:1 sets it, which wins over an "
+        "inventory; remove it here",
+    ]
+
+
 def test_faults_of_the_files_themselves(validate: Validate) -> None:
     outcome = validate(
         local="API_KEY: 'unclosed\n",

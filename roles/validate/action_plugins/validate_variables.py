@@ -7,7 +7,8 @@ fault as one line: which variable, what is wrong with its value, which file and 
 It reads the variable files of the inventories in use (those that apply to the host), the extra files, and
 `-e`. Names are compared with the argument_specs of the given roles; values (the host's own, with the extra
 files' and `-e` on top) are validated against them. A value that refers to something not known yet is left to
-its role. Inventories in INI format are not searched for names; whole-file vaults neither.
+its role. What the playbook's own variable files set, an inventory cannot: Ansible would let it lose in
+silence. Inventories in INI format are not searched for names; whole-file vaults neither.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Settings:
     """Where each variable is set, and what is wrong with the files themselves."""
 
     places: dict[str, list[str]] = field(default_factory=dict)
+    inventory: dict[str, list[str]] = field(default_factory=dict)
     winners: dict[str, str] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
@@ -56,6 +58,8 @@ class Settings:
         self.places.setdefault(name, []).append(place)
         if wins:
             self.winners[name] = place
+        else:
+            self.inventory.setdefault(name, []).append(place)
 
     def blame(self, name: str) -> str:
         """The place that gave the value, or the few that may have."""
@@ -178,6 +182,19 @@ def unknown_names(settings: Settings, declared: Iterable[str], patterns: Iterabl
     return faults
 
 
+def overridden(settings: Settings, reserved: Iterable[Path]) -> list[str]:
+    """One line for each place in an inventory that a variable file of the playbook beats."""
+    taken = Settings()
+    for path in reserved:
+        read_variables(path, mapping(path, taken), taken)
+    return taken.faults + [
+        f"{place}: {name} has no effect, as {taken.places[name][0]} sets it, which wins over an inventory; "
+        "remove it here"
+        for name in taken.places.keys() & settings.inventory.keys()
+        for place in settings.inventory[name]
+    ]
+
+
 def value_faults(name: str, option: Mapping[str, Any], value: Any) -> list[str]:
     """What is wrong with one value; never the value itself where the option is no_log."""
     if value is None:
@@ -267,6 +284,7 @@ class ActionModule(ActionBase):
                 "known": {"type": "list", "elements": "str", "default": []},
                 "options": {"type": "dict", "default": {}},
                 "files": {"type": "list", "elements": "str", "default": []},
+                "reserved": {"type": "list", "elements": "str", "default": []},
                 "later": {"type": "list", "elements": "str", "default": []},
                 "instance": {"type": "str", "default": ""},
                 "port_offset": {"type": "str", "default": ""},
@@ -280,6 +298,7 @@ class ActionModule(ActionBase):
         faults = settings.faults + unknown_names(
             settings, {*options, *args["known"]}, (*args["known"], *ANSIBLES_OWN)
         )
+        faults += sorted(overridden(settings, map(Path, args["reserved"])))
         if not settings.faults:
             faults += self._values(options, settings, files, task_vars, args)
         result["changed"] = False
