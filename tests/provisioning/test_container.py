@@ -103,6 +103,7 @@ def survey(**found: dict[str, Any]) -> dict[str, Any]:
 
 def state(found: dict[str, Any] | None, spec: dict[str, Any] = SPEC) -> tuple[str, str]:
     seen = survey() if found is None else survey(site_blue_web=found)
+    seen["networks"] = {"site-blue-network": {"Id": "network 1"}}
     (answer,) = containers.container_states([spec], seen, IDENTITY, HASH)
     assert answer["name"] == spec["name"]
     return answer["state"], answer["reason"]
@@ -163,14 +164,25 @@ def test_changed_when_its_image_was_built_anew(images: dict[str, str]) -> None:
     )
 
 
-@pytest.mark.parametrize("status", ["exited", "created", "paused", "dead"])
+@pytest.mark.parametrize("status", ["exited", "created", "paused"])
 def test_stopped(status: str) -> None:
     assert state(inspected(State__Status=status)) == ("stopped", f"it is {status}")
+
+
+@pytest.mark.parametrize("status", ["running", "exited", "created"])
+@pytest.mark.parametrize(("network", "lost"), [("network 1", False), ("", False), ("network 0", True)])
+def test_a_container_whose_network_was_made_anew_is_made_anew(status: str, network: str, lost: bool) -> None:
+    networks = {SPEC["network"]: {"Aliases": SPEC["aliases"], "NetworkID": network}}
+    said = state(inspected(State__Status=status, NetworkSettings__Networks=networks))
+    reason = "the network site-blue-network is not the one that it was made on"
+    assert (said == ("drifted", reason)) is lost
 
 
 @pytest.mark.parametrize(
     ("path", "value", "reason"),
     [
+        ("State__Status", "restarting", "it is restarting"),
+        ("State__Status", "dead", "it is dead"),
         ("HostConfig__RestartPolicy", {"Name": "always"}, "restart policy is always, not unless-stopped"),
         ("HostConfig__RestartPolicy", {"Name": ""}, "restart policy is no, not unless-stopped"),
         ("HostConfig__Memory", 128 * 1024**2, "memory limit is 134217728, not 67108864"),

@@ -66,6 +66,12 @@ def _live_drift(spec: dict[str, Any], found: dict[str, Any]) -> str | None:
     return None
 
 
+def _lost_its_network(spec: dict[str, Any], found: dict[str, Any], survey: dict[str, Any]) -> bool:
+    """Say whether the network was removed (``docker network prune``): then it cannot be started again."""
+    attached = found["NetworkSettings"]["Networks"].get(spec["network"], {}).get("NetworkID")
+    return bool(attached) and attached != survey["networks"].get(spec["network"], {}).get("Id")
+
+
 def container_states(
     specs: list[dict[str, Any]], survey: dict[str, Any], identity_labels: list[str], hash_label: str
 ) -> list[dict[str, Any]]:
@@ -92,6 +98,10 @@ def container_states(
             state, reason = "changed", "its declaration changed"
         elif found["Image"] != survey["images"].get(spec["image"]):
             state, reason = "changed", f"the image {spec['image']} was built or pulled anew"
+        elif found["State"]["Status"] in ("restarting", "dead"):
+            state, reason = "drifted", f"it is {found['State']['Status']}"
+        elif _lost_its_network(spec, found, survey):
+            state, reason = "drifted", f"the network {spec['network']} is not the one that it was made on"
         elif found["State"]["Status"] != "running":
             state, reason = "stopped", f"it is {found['State']['Status']}"
         elif drift := _live_drift(spec, found):
