@@ -76,8 +76,6 @@ def wait_for_one(
             raise NotReadyError(f"{name} is {state['Status']}, exit code {state['ExitCode']}")
         if state["Restarting"] or found["RestartCount"] > restarts:
             raise NotReadyError(f"{name} keeps restarting, exit code {state['ExitCode']}")
-        if (state.get("Health") or {}).get("Status") == "unhealthy":
-            raise NotReadyError(f"{name} is unhealthy: {state['Health']['Log'][-1]['Output'].strip()}")
         try:
             created = client.exec_create(name, command)
             output = client.exec_start(created["Id"])
@@ -87,6 +85,9 @@ def wait_for_one(
         except docker.errors.APIError as error:
             # It stopped between the look and the question; the next look says why.
             last = error.explanation or str(error)
+        # After the question: a container that has just recovered stays unhealthy until the next interval.
+        if (state.get("Health") or {}).get("Status") == "unhealthy":
+            raise NotReadyError(f"{name} is unhealthy: {state['Health']['Log'][-1]['Output'].strip()}")
         if time.monotonic() > deadline:
             raise NotReadyError(f"{name} is not ready in time; it last said: {last}")
         time.sleep(0.1)
@@ -135,6 +136,8 @@ class ActionModule(ActionBase):
             while not errors and not all(future.done() for future in futures):
                 time.sleep(0.05)
             stop.set()
+        for future in futures:
+            future.result()  # what nobody foresaw must not pass for "ready"
         if errors:
             return result | {"failed": True, "msg": "\n".join(errors), "seconds": seconds}
         return result | {"changed": False, "seconds": seconds}
