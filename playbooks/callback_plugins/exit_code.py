@@ -8,10 +8,11 @@ A play records the code and goes on, so that reports are still collected:
         data:
           process_exit_code: "{{ tests.rc }}"
         aggregate: false
+        per_host: true
 
-After the recap ansible-playbook then exits with that code. A failed or unreachable host keeps Ansible's own
-code: the process may not even have run. Put this plugin last in `callbacks_enabled`: those behind it would
-not see the end of the run.
+After the recap ansible-playbook then exits with that code, of several hosts with the highest. A failed or
+unreachable host keeps Ansible's own code: the process may not even have run. Put this plugin last in
+`callbacks_enabled`: those behind it would not see the end of the run.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class CallbackModule(CallbackBase):
             sys.stdout.reconfigure(line_buffering=True)
 
     def v2_playbook_on_stats(self, stats: AggregateStats) -> None:
-        code = int(stats.custom.get("_run", {}).get(STATISTIC, 0))
+        code = max((int(said.get(STATISTIC, 0)) for said in stats.custom.values()), default=0)
         if not code or any(stats.failures.values()) or any(stats.dark.values()):
             return
         # No Exception, so neither the callback dispatcher nor the CLI makes an error of it; `finally` blocks

@@ -28,7 +28,7 @@ def play(folder: Path, tasks: list[dict[str, Any]], *options: str) -> subprocess
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def record(code: int) -> dict[str, Any]:
+def record(code: int | str) -> dict[str, Any]:
     return {
         "name": "Record",
         "ansible.builtin.set_stats": {"data": {"process_exit_code": code}, "aggregate": False},
@@ -68,6 +68,13 @@ def test_a_failure_of_ansible_keeps_its_own_code(tmp_path: Path, broken: dict[st
     expected = play(tmp_path, [broken]).returncode
     assert expected in {2, 4}
     assert play(tmp_path, [record(1), broken]).returncode == expected
+
+
+def test_a_red_run_on_one_host_is_not_hidden_by_a_green_one_on_another(tmp_path: Path) -> None:
+    task = record("{{ {'red': 1, 'green': 0}[inventory_hostname] }}")
+    task["ansible.builtin.set_stats"]["per_host"] = True
+    for hosts in ("red,green", "green,red"):
+        assert play(tmp_path, [task], "-i", f"{hosts},", "--limit", "red,green").returncode == 1
 
 
 def test_a_rescued_failure_does_not_hide_the_recorded_code(tmp_path: Path) -> None:
