@@ -1,11 +1,30 @@
 import ssl
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from src.core.tls import client_context
 
-CERTIFICATES = Path(__file__).parent / "certificates"  # their keys were thrown away
+
+def make_ca(path: Path, name: str) -> Path:
+    """A CA's certificate; its key is thrown away."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    certificate = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path.write_bytes(certificate.public_bytes(Encoding.PEM))
+    return path
 
 
 def trusted(context: ssl.SSLContext) -> str:
@@ -13,13 +32,18 @@ def trusted(context: ssl.SSLContext) -> str:
 
 
 @pytest.fixture(autouse=True)
-def _system(monkeypatch: pytest.MonkeyPatch) -> None:
+def _system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The system's store is a file of ours, so that any machine gives the same answer."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATES / "system.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(make_ca(tmp_path / "system.pem", "unit test CA: system")))
 
 
-def test_verifies() -> None:
-    context = client_context(CERTIFICATES / "ours.pem")
+@pytest.fixture
+def ours(tmp_path: Path) -> Path:
+    return make_ca(tmp_path / "ours.pem", "unit test CA: ours")
+
+
+def test_verifies(ours: Path) -> None:
+    context = client_context(ours)
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
 
@@ -29,8 +53,8 @@ def test_trusts_the_system_alone_without_a_ca_file() -> None:
     assert "unit test CA: ours" not in trusted(client_context(None))
 
 
-def test_own_ca_is_added_to_the_systems() -> None:
-    context = client_context(CERTIFICATES / "ours.pem")
+def test_own_ca_is_added_to_the_systems(ours: Path) -> None:
+    context = client_context(ours)
     assert "unit test CA: ours" in trusted(context)
     assert "unit test CA: system" in trusted(context)
 
