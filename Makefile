@@ -79,7 +79,7 @@ engine: venv ## Docker Engine, installed and started where none answers (Debian,
 	@if [ -z "$$DOCKER_HOST" ] && $(call grouped,$(answers)); then exit 0; fi; \
 	ask=; if [ -f /etc/debian_version ] && [ "$$(id -u)" != 0 ] && [ -t 0 ] && command -v sudo >/dev/null && ! sudo -n true 2>/dev/null; then \
 		ask=--ask-become-pass; fi; \
-	.venv/bin/ansible-playbook playbooks/engine.yml -e engine_access_required=false $$ask
+	export ask; $(call grouped,.venv/bin/ansible-playbook playbooks/engine.yml -e engine_access_required=false $$ask)
 answers = .venv/bin/python -ISc "import socket; socket.socket(socket.AF_UNIX).connect(\"/var/run/docker.sock\")" 2>/dev/null
 
 certs: venv ## the local CA and the servers' certificate
