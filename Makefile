@@ -47,8 +47,8 @@ define container
 $(call containers,$(1),$(2)); \
 if [ $$# != 1 ]; then echo "There are $$# of them ($$*): say which with INSTANCE=<name>" >&2; exit 1; fi
 endef
-# A terminal where there is one, so that `echo ... | make dev-shell` works, too
-terminal = $$(if [ -t 0 ] && [ -t 1 ]; then echo --tty; fi)
+# A terminal where there is one, so that `echo ... | make dev-shell` works, too; not 1, which is the substitution's own
+terminal = $$(if [ -t 0 ] && [ -t 2 ]; then echo --tty; fi)
 
 # $(call logs,environment,services): of stopped ones, too; followed where a person looks
 define logs
@@ -135,9 +135,9 @@ migrate: ## bring dev's schema to the newest revision
 	@$(call grouped,$(call container,dev,app); exec docker exec "$$1" python -m src.core.migrate upgrade $(REVISION))
 
 # The container writes nothing below /app, so the file is made here, by its owner.
-migrate-create: ## a revision from what the models changed: make migrate-create MESSAGE="add a column"
+migrate-create: ## a revision from what the models changed: make migrate-create MESSAGE="add a column" [EMPTY=1]
 	@[ -n "$$MESSAGE" ] || { echo 'Say what changes: make migrate-create MESSAGE="add a column"' >&2; exit 1; }
-	@$(call grouped,$(call container,dev,app); new=$$(docker exec "$$1" python -m src.core.migrate create -m "$$MESSAGE") || exit 1; \
+	@$(call grouped,$(call container,dev,app); new=$$(docker exec "$$1" python -m src.core.migrate create -m "$$MESSAGE" $(if $(EMPTY),--empty)) || exit 1; \
 	file=src/migrations/versions/$$(printf "%s\n" "$$new" | head -n 1) && printf "%s\n" "$$new" | tail -n +2 >"$$file" \
 	&& chmod a+r "$$file" && echo "$$file")
 
