@@ -28,8 +28,8 @@ import docker
 from docker.models.containers import Container
 
 from src.models import metadata
+from tests.by_path import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles" / "postgres" / "files"
 MARK = "dashtam.disposable"
 ADMINISTRATOR = "scratch_administrator"

@@ -1,15 +1,15 @@
 """Dump and restore on a real server: what comes back, what is refused, and that a failure changes nothing."""
 
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-from tests.guard.scratch import ROOT, Server
+from tests.by_path import load
+from tests.guard.scratch import Server
+
+archive = load("roles/backup/action_plugins/postgres_archive.py")
 
 DATABASE = "restorable"
 # What a COPY's text must not be confused by, in names and in values.
@@ -55,18 +55,6 @@ def oid(server: Server) -> str:
     return psql(server, "SELECT oid FROM pg_database WHERE datname = 'restorable'")
 
 
-@pytest.fixture(scope="module")
-def archive() -> ModuleType:
-    path = ROOT / "roles/backup/action_plugins/postgres_archive.py"
-    spec = importlib.util.spec_from_file_location("postgres_archive", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
 def content(other_server: Server) -> Iterator[Callable[[], str]]:
     """A database with properties of its own; called, it tells everything that a restore must bring back."""
@@ -90,28 +78,28 @@ def content(other_server: Server) -> Iterator[Callable[[], str]]:
 
 
 @pytest.fixture
-def engine(archive: ModuleType, other_server: Server) -> Iterator[object]:
+def engine(other_server: Server) -> Iterator[object]:
     with closing(archive.Server(other_server.container.id)) as opened:
         yield opened
 
 
 @pytest.fixture
-def dumped(archive: ModuleType, engine: object, content: object, tmp_path: Path) -> Path:
+def dumped(engine: object, content: object, tmp_path: Path) -> Path:
     return Path(archive.dump(engine, DATABASE, tmp_path / "backups", "copy")["file"])
 
 
-def restore(archive: ModuleType, engine: object, path: Path) -> dict[str, int]:
+def restore(engine: object, path: Path) -> dict[str, int]:
     with path.open("rb") as file:
         rows: dict[str, int] = archive.restore(engine, DATABASE, path, file)["rows"]
     return rows
 
 
 def test_everything_comes_back(
-    archive: ModuleType, engine: object, content: Callable[[], str], dumped: Path, other_server: Server
+    engine: object, content: Callable[[], str], dumped: Path, other_server: Server
 ) -> None:
     before = content()
     psql(other_server, 'DELETE FROM people; DROP TABLE "odd (name)"; CREATE TABLE later (a int)', DATABASE)
-    rows = restore(archive, engine, dumped)
+    rows = restore(engine, dumped)
     assert rows == {"public.people": 5000, 'public."odd (name)"': 2, "public.nobody": 0}
     assert content() == before
     assert databases(other_server) == [DATABASE]
@@ -125,7 +113,7 @@ def test_a_dump_is_private_and_leaves_nothing_else(dumped: Path) -> None:
     }
 
 
-def test_a_failed_dump_leaves_nothing(archive: ModuleType, engine: object, tmp_path: Path) -> None:
+def test_a_failed_dump_leaves_nothing(engine: object, tmp_path: Path) -> None:
     with pytest.raises(archive.Problem, match="there is no database nowhere to back up"):
         archive.dump(engine, "nowhere", tmp_path / "backups", "copy")
     assert not (tmp_path / "backups").exists()
@@ -152,7 +140,6 @@ def flip(position: int) -> Callable[[bytes], bytes]:
     ids=["truncated", "data", "checksum", "statement", "empty", "text"],
 )
 def test_a_damaged_dump_changes_nothing(
-    archive: ModuleType,
     engine: object,
     content: Callable[[], str],
     dumped: Path,
@@ -166,7 +153,7 @@ def test_a_damaged_dump_changes_nothing(
     if not checksum:
         archive.sums_of(dumped).unlink()
     with pytest.raises(archive.Problem, match=complaint):
-        restore(archive, engine, dumped)
+        restore(engine, dumped)
     assert (
         content(),
         oid(other_server),
@@ -175,19 +162,19 @@ def test_a_damaged_dump_changes_nothing(
 
 
 def test_a_dump_of_another_database_is_refused(
-    archive: ModuleType, engine: object, content: Callable[[], str], other_server: Server, tmp_path: Path
+    engine: object, content: Callable[[], str], other_server: Server, tmp_path: Path
 ) -> None:
     path = Path(archive.dump(engine, "postgres", tmp_path, "foreign")["file"])
     with pytest.raises(archive.Problem, match="is a dump of the database postgres, not of restorable"):
-        restore(archive, engine, path)
+        restore(engine, path)
 
 
 def test_what_an_interrupted_restore_left_is_in_nobodys_way(
-    archive: ModuleType, engine: object, content: Callable[[], str], dumped: Path, other_server: Server
+    engine: object, content: Callable[[], str], dumped: Path, other_server: Server
 ) -> None:
     before = content()
     for left in ("restoring", "before_restore"):
         psql(other_server, f"CREATE DATABASE {DATABASE}_{left}")
-    restore(archive, engine, dumped)
+    restore(engine, dumped)
     assert content() == before
     assert databases(other_server) == [DATABASE]

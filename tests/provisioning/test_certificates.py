@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import shutil
 import ssl
 import stat
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -30,24 +26,17 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-ROLE = Path(__file__).parents[2] / "roles" / "certificates"
+from tests.by_path import load
+from tests.provisioning import playbook
+
 SERVICES = ["app", "callback", "postgres", "redis", "fake-schwab"]
 OPENSSL = shutil.which("openssl") or ""
 NAMES = frozenset(["localhost", "127.0.0.1", "::1", *SERVICES])
+Made = tuple[Path, list[str]]
 
 
-def load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-certificates = load(ROLE / "action_plugins" / "certificates_set.py")
-certificate_permits = load(ROLE / "filter_plugins" / "certificate_permits.py").certificate_permits
+certificates = load("roles/certificates/action_plugins/certificates_set.py")
+certificate_permits = load("roles/certificates/filter_plugins/certificate_permits.py").certificate_permits
 WANTED = certificates.Wanted(
     names=NAMES, renew_before=timedelta(days=30), server_lifetime=timedelta(days=397), key_owner=-1
 )
@@ -71,66 +60,49 @@ PLAY = """
 """
 
 
-def start(
-    folder: Path, *arguments: str, names: list[str] | None = None, umask: int = 0o022
-) -> subprocess.Popen[str]:
-    (folder / "play.yml").write_text(PLAY, encoding="utf-8")
-    (folder / "ansible.cfg").write_text("[defaults]\n", encoding="utf-8")
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "-c", "local"]
-    settings = {
-        "ANSIBLE_ROLES_PATH": str(ROLE.parent),
-        "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
-        "ANSIBLE_NOCOLOR": "1",
-    }
-    return subprocess.Popen(
-        [*command, str(folder / "play.yml"), "-e", json.dumps({"names": names or SERVICES}), *arguments],
-        env={**os.environ, **settings},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        umask=umask,
-    )
+def start(folder: Path, *arguments: str, names: list[str] = SERVICES) -> subprocess.Popen[str]:
+    extra = ("-e", json.dumps({"names": names}))
+    return playbook.start_alone(folder, PLAY, *extra, *arguments, umask=0o077)
 
 
-def play(folder: Path, *arguments: str, fails: bool = False, **options: Any) -> str:
-    process = start(folder, *arguments, **options)
-    output, _ = process.communicate()
-    assert (process.returncode != 0) == fails, output
-    return output
+def play(folder: Path, *arguments: str, names: list[str] = SERVICES, code: int = 0) -> str:
+    return playbook.finish(start(folder, *arguments, names=names), code)
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A set as the role makes it, in a path with a space and a closed umask; and what the run printed."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A set as two runs at the same time make it, in a path with a space, and what they printed."""
     folder = tmp_path_factory.mktemp("a folder")
     dry = play(folder, "--check", "--diff")
     assert "fingerprint not made yet" in dry
     assert not (folder / "certs").exists()
-    return folder, play(folder, "-vvvvv", "--diff", umask=0o077)
+    both = [start(folder, "-vvvvv", "--diff") for _ in range(2)]
+    return folder, [playbook.finish(process) for process in both]
 
 
 @pytest.fixture
-def files(made: tuple[Path, str], tmp_path: Path) -> Any:
+def files(made: Made, tmp_path: Path) -> Any:
     """A copy of the set, to spoil."""
     shutil.copytree(made[0] / "certs", tmp_path / "certs")
     return certificates.Files(tmp_path / "certs")
 
 
-def test_a_second_run_changes_nothing_and_calls_no_module(made: tuple[Path, str]) -> None:
+def test_a_second_run_changes_nothing_and_calls_no_module(made: Made) -> None:
     output = play(made[0], "-vvv")
     assert "changed=0" in output
     assert "AnsiballZ" not in output
     assert "fingerprint not made yet" not in output
 
 
-def test_no_key_is_shown_at_any_verbosity(made: tuple[Path, str]) -> None:
-    folder, output = made
-    assert "PRIVATE KEY" not in output
-    for key in (folder / "certs" / "key.pem", folder / "certs" / "private" / "ca-key.pem"):
-        assert key.read_text(encoding="ascii").splitlines()[1] not in output
+def test_no_key_is_shown_at_any_verbosity(made: Made) -> None:
+    folder, outputs = made
+    for output in outputs:
+        assert "PRIVATE KEY" not in output
+        for key in (folder / "certs" / "key.pem", folder / "certs" / "private" / "ca-key.pem"):
+            assert key.read_text(encoding="ascii").splitlines()[1] not in output
 
 
-def test_modes_do_not_depend_on_the_umask(made: tuple[Path, str]) -> None:
+def test_modes_do_not_depend_on_the_umask(made: Made) -> None:
     folder = made[0] / "certs"
     modes = {
         str(path.relative_to(folder)): stat.S_IMODE(path.stat().st_mode)
@@ -146,7 +118,7 @@ def test_modes_do_not_depend_on_the_umask(made: tuple[Path, str]) -> None:
     }
 
 
-def test_certificates_keep_the_rules_of_browsers_and_systems(made: tuple[Path, str]) -> None:
+def test_certificates_keep_the_rules_of_browsers_and_systems(made: Made) -> None:
     folder = made[0] / "certs"
     ca, server = (
         x509.load_pem_x509_certificate((folder / name).read_bytes()) for name in ("ca.pem", "cert.pem")
@@ -172,7 +144,7 @@ def test_certificates_keep_the_rules_of_browsers_and_systems(made: tuple[Path, s
 
 
 @pytest.mark.skipif(not OPENSSL, reason="no openssl on this machine")
-def test_openssl_verifies_the_chain(made: tuple[Path, str]) -> None:
+def test_openssl_verifies_the_chain(made: Made) -> None:
     folder = made[0] / "certs"
     options = [
         "-x509_strict",
@@ -208,7 +180,7 @@ def handshake(folder: Path, cert: Path, key: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
-def test_clients_accept_every_name(made: tuple[Path, str], name: str) -> None:
+def test_clients_accept_every_name(made: Made, name: str) -> None:
     folder = made[0] / "certs"
     handshake(folder, folder / "cert.pem", folder / "key.pem", name)
 
@@ -251,7 +223,7 @@ def sign(
 @pytest.mark.parametrize(
     "name", ["example.com", "api.schwabapi.com", "shop.app", "x.redis", "10.0.0.1", "2001:db8::1"]
 )
-def test_clients_refuse_what_the_ca_may_not_sign(made: tuple[Path, str], tmp_path: Path, name: str) -> None:
+def test_clients_refuse_what_the_ca_may_not_sign(made: Made, tmp_path: Path, name: str) -> None:
     folder = made[0] / "certs"
     with pytest.raises(
         ssl.SSLCertVerificationError, match=r"permitted subtree violation|excluded subtree violation"
@@ -349,17 +321,13 @@ def test_the_second_of_two_runs_keeps_what_the_first_made(files: Any, tmp_path: 
     assert (files.ca.read_bytes(), files.cert.read_bytes()) == before
 
 
-def test_runs_at_the_same_time_make_one_set(tmp_path: Path) -> None:
-    processes = [start(tmp_path), start(tmp_path)]
-    outputs = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outputs
-    state = certificates.inspect(certificates.Files(tmp_path / "certs"), WANTED)
-    assert all(f"fingerprint {state.fingerprint}" in output for output in outputs)
+def test_runs_at_the_same_time_make_one_set(made: Made) -> None:
+    state = certificates.inspect(certificates.Files(made[0] / "certs"), WANTED)
+    assert (state.ca, state.server) == ("", "")
+    assert all(f"fingerprint {state.fingerprint}" in output for output in made[1])
 
 
-def test_a_renewal_keeps_the_ca_and_a_new_ca_is_said_loudly(
-    made: tuple[Path, str], files: Any, tmp_path: Path
-) -> None:
+def test_a_renewal_keeps_the_ca_and_a_new_ca_is_said_loudly(files: Any, tmp_path: Path) -> None:
     ca = files.ca.read_bytes()
     fewer = play(tmp_path, names=SERVICES[:-1])
     assert files.ca.read_bytes() == ca
@@ -374,4 +342,4 @@ def test_a_renewal_keeps_the_ca_and_a_new_ca_is_said_loudly(
     handshake(files.folder, files.cert, files.key, "10.1.2.3")
     handshake(files.folder, files.cert, files.key, "worker")
 
-    assert "no more than 825" in " ".join(play(tmp_path, "-e", "days=900", names=["app"], fails=True).split())
+    assert "no more than 825" in " ".join(play(tmp_path, "-e", "days=900", code=2).split())

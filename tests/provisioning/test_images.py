@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import shutil
-import sys
 import tarfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-ROLE = Path(__file__).parents[2] / "roles" / "images"
-FILES = ROLE / "files"
+from tests.by_path import ROOT, load
 
+FILES = ROOT / "roles/images/files"
 
-def load(path: Path) -> ModuleType:
-    """Import a role's plugin by its path."""
-    spec = importlib.util.spec_from_file_location(f"images_role_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-plan = load(ROLE / "lookup_plugins" / "images_plan.py")
-build = load(ROLE / "action_plugins" / "images_build.py")
+plan = load("roles/images/lookup_plugins/images_plan.py")
+build = load("roles/images/action_plugins/images_build.py")
 
 OFFICIAL = {
     "postgres": "postgres:17",

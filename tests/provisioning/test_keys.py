@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
 import os
 import stat
-import subprocess
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
 
-ROLE = Path(__file__).parents[2] / "roles" / "keys"
+from tests.by_path import load
+from tests.provisioning import playbook
+
 NAMES: dict[str, dict[str, Any]] = {
     "PASSWORD": {"kind": "password", "length": 24},
     "TOKEN": {"kind": "token"},
@@ -26,19 +24,9 @@ NAMES: dict[str, dict[str, Any]] = {
 }
 
 
-def load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-store = load(ROLE / "action_plugins" / "keys_store.py")
-local = load(ROLE / "action_plugins" / "keys_local.py")
-url_quote = load(ROLE / "filter_plugins" / "url_quote.py").url_quote
+store = load("roles/keys/action_plugins/keys_store.py")
+local = load("roles/keys/action_plugins/keys_local.py")
+url_quote = load("roles/keys/filter_plugins/url_quote.py").url_quote
 
 
 def provide(path: Path, **changes: Any) -> tuple[dict[str, str], bool]:
@@ -199,6 +187,7 @@ def test_container_variables_are_taken_as_written_and_role_variables_as_yaml(pat
         ("A: x\nPASSWORD: {canary: 1}\n", "line 2: PASSWORD wants one text"),
         ("A: x\nB: y\nA: canary\n", "line 3: A is given in line 1 too"),
         ("port: !!python/object:canary {}\n", "line 1: the value of port is not valid"),
+        ("A: '{{ fine }}'\nport: '{{ canary }}'\n", "line 2: port holds a template"),
         ("A: can\0ary\n", "characters that YAML does not allow"),
     ],
 )
@@ -236,51 +225,30 @@ PLAY = """
 """
 
 
-def play(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    (folder / "play.yml").write_text(PLAY, encoding="utf-8")
+def play(folder: Path, *arguments: str, code: int = 0, **environment: str) -> str:
     (folder / "local.yml.j2").write_text("# yours\n# TOKEN: ''\n", encoding="utf-8")
-    (folder / "ansible.cfg").write_text("[defaults]\n", encoding="utf-8")
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "-c", "local"]
-    settings = {
-        "ANSIBLE_ROLES_PATH": str(ROLE.parent),
-        "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
-        "ANSIBLE_NOCOLOR": "1",
-    }
-    return subprocess.run(
-        [*command, str(folder / "play.yml"), *arguments],
-        env={**os.environ, **settings, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return playbook.finish(playbook.start_alone(folder, PLAY, *arguments, **environment), code)
 
 
 def test_role_shows_no_secret_at_any_verbosity(tmp_path: Path) -> None:
-    dry = play(tmp_path, "--check", "--diff")
-    assert dry.returncode == 0, dry.stdout + dry.stderr
-    assert not (tmp_path / "env").exists()
+    local_file = tmp_path / "env" / "local.yml"
+    play(tmp_path, "--check", "--diff")
+    assert not local_file.parent.exists()
 
-    loud = play(tmp_path, "-vvvvv", "--diff")
-    assert loud.returncode == 0, loud.stdout + loud.stderr
+    loud = play(tmp_path, "-vvvvv", "--diff", code=2, WANTED_TOKEN="another, so that Compare fails")
     secrets = list(yaml.safe_load((tmp_path / "env" / "secrets.yml").read_text(encoding="utf-8")).values())
     assert len(secrets) == 2
-    assert mode(tmp_path / "env" / "local.yml") == 0o600
-
-    again = play(tmp_path)
-    assert "changed=0" in again.stdout
-    assert " failed=0" in again.stdout
+    assert mode(local_file) == 0o600
+    assert "changed=0" in play(tmp_path)
 
     # A value that means something to Jinja or YAML arrives as it is, and is not shown either.
     own = "canary % @ : / # $ ' \" {{ 1 + 1 }} 0x1"
-    (tmp_path / "env" / "local.yml").write_text(f"TOKEN: {json.dumps(own)}\n", encoding="utf-8")
+    local_file.write_text(f"TOKEN: {json.dumps(own)}\n", encoding="utf-8")
     given = play(tmp_path, "-vvvvv", "--diff", WANTED_TOKEN=own)
-    assert given.returncode == 0, given.stdout + given.stderr
-    wrong = play(tmp_path, "-vvvvv", "--diff", WANTED_TOKEN="something else")
-    assert wrong.returncode == 2
-    (tmp_path / "env" / "local.yml").write_text("TOKEN: 'canary\n", encoding="utf-8")
-    broken = play(tmp_path, "-vvvvv", "--diff")
-    assert "local.yml, line 2: not valid YAML" in broken.stdout + broken.stderr
+    local_file.write_text("TOKEN: 'canary\n", encoding="utf-8")
+    broken = play(tmp_path, "-vvvvv", "--diff", code=2)
+    assert "local.yml, line 2: not valid YAML" in broken
 
-    for result in (loud, given, wrong, broken):
+    for output in (loud, given, broken):
         for secret in [*secrets, "canary"]:
-            assert secret not in result.stdout + result.stderr
+            assert secret not in output

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +9,9 @@ from typing import Any
 
 import pytest
 
-PLUGIN = Path(__file__).parents[2] / "playbooks" / "filter_plugins" / "pytest_runs.py"
-spec = importlib.util.spec_from_file_location(PLUGIN.stem, PLUGIN)
-assert spec
-assert spec.loader
-plugin = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(plugin)
+from tests.by_path import ROOT, load
+
+plugin = load("playbooks/filter_plugins/pytest_runs.py")
 
 CONTAINER = ["tests/unit", "tests/integration", "tests/api", "tests/smoke"]
 HOST = ["tests/provisioning", "tests/guard"]
@@ -51,9 +47,10 @@ def test_each_runner_gets_its_own(
 
 
 def test_every_folder_of_tests_has_a_runner() -> None:
-    tests = PLUGIN.parents[2] / "tests"
-    folders = {f"tests/{path.relative_to(tests).parts[0]}" for path in tests.glob("*/**/test_*.py")}
-    runs = plugin.pytest_runs("", str(tests.parent))
+    folders = {
+        f"tests/{path.relative_to(ROOT / 'tests').parts[0]}" for path in ROOT.glob("tests/*/**/test_*.py")
+    }
+    runs = plugin.pytest_runs("", str(ROOT))
     assert folders == {folder for run in runs.values() for folder in run}
 
 
