@@ -36,8 +36,9 @@ options:
 RETURN = """
 _raw:
   description:
-    - One dict with C(containers), C(networks), C(volumes) (name to what the engine's inspect says), C(images)
-      (reference to id; a reference that is absent has no key) and C(ports) (published port to container).
+    - One dict with C(containers), C(networks), C(volumes) (name to what the engine's inspect says, a
+      container's environment left out), C(images) (reference to id; a reference that is absent has no key)
+      and C(ports) (published port to container).
   type: list
   elements: dict
 """
@@ -58,6 +59,8 @@ def survey(client: docker.APIClient, label: str, names: list[str], images: list[
                 found = client.inspect_container(summary["Id"])
             except docker.errors.NotFound:
                 continue  # removed between the list and the look
+            # The values of a container's variables are secrets, and this is shown at -v by some callbacks.
+            found["Config"].pop("Env", None)
             containers[found["Name"].removeprefix("/")] = found
     present = {}
     for reference in images:
