@@ -18,6 +18,7 @@ import yaml
 from ansible.plugins.action import ActionBase
 
 CONTAINER_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+TEMPLATE = re.compile(r"\{\{|\{%")
 
 
 class Problem(Exception):
@@ -77,6 +78,10 @@ def parse(path: Path, text: str) -> Local:
                 raise Problem(
                     f"{path}, line {line}: the value of {name} is not valid YAML ({quote})"
                 ) from None
+            if TEMPLATE.search(str(value)):
+                raise Problem(
+                    f"{path}, line {line}: {name} holds a template, which would stay text; write the value"
+                )
             if value is not None:
                 local.variables[name] = value
     return local
