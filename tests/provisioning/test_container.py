@@ -298,17 +298,17 @@ def test_lines_that_move_a_port_to_one_that_nobody_holds() -> None:
     held = inspected(
         HostConfig__PortBindings={"80/tcp": [{"HostIp": "", "HostPort": "9000"}], "81/tcp": None}
     )
-    assert containers.port_lines(wanted, "site-blue-", survey()) == [
+    assert containers.port_lines(wanted, "site-blue-", survey(), []) == [
         "web_host_port: 9000",
         "api_host_port: 9001",
     ]
-    assert containers.port_lines(wanted, "site-blue-", survey(copy_blue_web=held)) == [
+    assert containers.port_lines(wanted, "site-blue-", survey(copy_blue_web=held), []) == [
         "web_host_port: 9001",
         "api_host_port: 9002",
     ]
-    assert containers.port_lines(wanted[:1], "site-blue-", survey() | {"ports": {"9000": "stranger"}}) == [
-        "web_host_port: 9001"
-    ]
+    stranger = survey() | {"ports": {"9000": "stranger"}}
+    assert 9000 in containers.port_candidates(wanted[:1])
+    assert containers.port_lines(wanted[:1], "site-blue-", stranger, [9001]) == ["web_host_port: 9002"]
 
 
 @pytest.mark.parametrize("kind", ["networks", "volumes"])

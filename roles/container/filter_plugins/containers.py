@@ -173,12 +173,20 @@ def other_checkouts(survey: dict[str, Any], own: dict[str, str], checkout_label:
     return sorted({found[checkout_label] for found in same} - {own[checkout_label]})
 
 
-def port_lines(clashes: list[dict[str, Any]], prefix: str, survey: dict[str, Any]) -> list[str]:
+def port_candidates(clashes: list[dict[str, Any]]) -> list[int]:
+    """Return the ports that :func:`port_lines` may propose, for the host to say which are in use."""
+    return [clash["port"] + 1000 + more for clash in clashes for more in range(20)]
+
+
+def port_lines(
+    clashes: list[dict[str, Any]], prefix: str, survey: dict[str, Any], bound: list[int]
+) -> list[str]:
     """Return the lines that move the clashing ports: the next free ones, a thousand up.
 
     :param clashes: what :func:`container_port_clashes` returned.
     :param prefix: what precedes the service in the containers' names.
     :param survey: what ``docker_survey`` returned; a port of any of its containers is not proposed.
+    :param bound: what the host says is in use of :func:`port_candidates`.
     """
     held = {
         int(binding["HostPort"])
@@ -186,7 +194,8 @@ def port_lines(clashes: list[dict[str, Any]], prefix: str, survey: dict[str, Any
         for entries in (found["HostConfig"]["PortBindings"] or {}).values()
         for binding in entries or []
         if binding["HostPort"]
-    } | {int(port) for port in survey["ports"]}
+    }
+    held |= {int(port) for port in survey["ports"]} | set(bound)
     lines = []
     for clash in clashes:
         port = clash["port"] + 1000
@@ -261,6 +270,7 @@ class FilterModule:
             "foreign_volumes": foreign_volumes,
             "published_ports": published_ports,
             "other_checkouts": other_checkouts,
+            "port_candidates": port_candidates,
             "port_lines": port_lines,
             "container_status_lines": container_status_lines,
             "container_age": container_age,
