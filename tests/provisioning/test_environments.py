@@ -221,6 +221,17 @@ def test_restart_policy_and_reload(declared: Declared) -> None:
             assert ("--reload" in content["containers"][service]["command"]) is (environment == "dev")
 
 
+def test_a_switch_on_the_command_line_is_no_text(declared: Declared, tmp_path: Path) -> None:
+    switches = "app_reload=false callback_source_read_only=true dashtam_debug=no postgres_disposable=no"
+    found = declare(tmp_path, "-e", switches, "--limit", "dev")
+    app, callback, postgres = (found["dev"]["containers"][name] for name in ("app", "callback", "postgres"))
+    assert "--reload" not in app["command"]
+    assert "--reload" in callback["command"]
+    assert {mount["read_only"] for mount in callback["mounts"] if mount["type"] == "bind"} == {True}
+    assert app["env"]["DEBUG"] == "false"
+    assert postgres == declared["dev"]["containers"]["postgres"]
+
+
 def test_app_and_callback_are_confined(declared: Declared) -> None:
     for content in declared.values():
         for service in ("app", "callback"):
