@@ -12,7 +12,12 @@ HERE = ("-i", "localhost,", "-c", "local")
 
 
 def start(
-    *arguments: str, folder: Path = ROOT, config: Path = ROOT, umask: int = -1, **environment: str
+    *arguments: str,
+    folder: Path = ROOT,
+    config: Path = ROOT,
+    stderr: int = subprocess.STDOUT,
+    umask: int = -1,
+    **environment: str,
 ) -> subprocess.Popen[str]:
     """Start ansible-playbook in a folder, with the ansible.cfg of another."""
     settings = {
@@ -25,7 +30,7 @@ def start(
         cwd=folder,
         env=os.environ | settings | environment,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=stderr,
         text=True,
         umask=umask,
     )

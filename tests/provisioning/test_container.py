@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 from ansible.plugins.loader import lookup_loader
 
-ROLE = Path(__file__).parents[2] / "roles" / "container"
+from tests.by_path import ROOT, load
 
-
-def load(path: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(Path(path).stem, ROLE / path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-containers = load("filter_plugins/containers.py")
-host_ports = load("lookup_plugins/host_ports.py")
-container_wait = load("action_plugins/container_wait.py")
+ROLE = "roles/container"
+containers = load(f"{ROLE}/filter_plugins/containers.py")
+host_ports = load(f"{ROLE}/lookup_plugins/host_ports.py")
+container_wait = load(f"{ROLE}/action_plugins/container_wait.py")
 
 OWN = {"own.environment": "blue", "own.instance": "site", "own.checkout": "/home/me/site"}
 IDENTITY = ["own.environment", "own.instance", "own.service", "own.checkout"]
@@ -60,9 +48,8 @@ SPEC: dict[str, Any] = {
     "ready": ["true"],
 }
 # Every key of a container's declaration, and no other.
-KEYS = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"][
-    "container_specs"
-]["options"].keys()
+ARGUMENTS = yaml.safe_load((ROOT / ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]
+KEYS = ARGUMENTS["main"]["options"]["container_specs"]["options"].keys()
 
 
 def inspected(spec: dict[str, Any] = SPEC, **changes: Any) -> dict[str, Any]:
@@ -428,7 +415,7 @@ def free_port() -> int:
 def test_a_listeners_port_is_taken_and_the_listener_named(
     listener: int, free_port: int, address: str
 ) -> None:
-    lookup_loader.add_directory(str(ROLE / "lookup_plugins"))
+    lookup_loader.add_directory(str(ROOT / ROLE / "lookup_plugins"))
     plugin = lookup_loader.get("host_ports")
     (answer,) = plugin.run([str(listener), [free_port]], address=address)
     assert answer["bound"] == [listener]
