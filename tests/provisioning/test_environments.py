@@ -1,32 +1,24 @@
 """What the role container is handed for dev, test and ci, row by row of the specification. No engine."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.by_path import ROOT
+from tests.provisioning import playbook
+
 SERVICES = ("postgres", "redis", "app", "callback")
 Declared = dict[str, dict[str, Any]]
 
 
 def declare(folder: Path, *arguments: str) -> Declared:
     """Return environment to what is declared, as the roles' own variables say it."""
-    command = [
-        str(Path(sys.executable).with_name("ansible-playbook")),
-        *("-i", "inventories/dev", "-i", "inventories/test", "-i", "inventories/ci"),
-        *("-e", f"dashtam_checkout={ROOT}", "-e", f"declared_folder={folder}"),
-        *arguments,
-        "tests/provisioning/declared.yml",
-    ]
-    environment = os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
-    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
+    inventories = ("-i", "inventories/dev", "-i", "inventories/test", "-i", "inventories/ci")
+    extra = ("-e", f"dashtam_checkout={ROOT}", "-e", f"declared_folder={folder}")
+    playbook.finish(playbook.start(*inventories, *extra, *arguments, "tests/provisioning/declared.yml"))
     declared = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
     for environment_name, content in declared.items():
         prefix = f"-{environment_name}-"
@@ -221,14 +213,17 @@ def test_restart_policy_and_reload(declared: Declared) -> None:
             assert ("--reload" in content["containers"][service]["command"]) is (environment == "dev")
 
 
-def test_a_switch_on_the_command_line_is_no_text(declared: Declared, tmp_path: Path) -> None:
+def test_a_switch_is_no_text_and_a_root_checkout_makes_no_root_process(
+    declared: Declared, tmp_path: Path
+) -> None:
     switches = "app_reload=false callback_source_read_only=true dashtam_debug=no postgres_disposable=no"
-    found = declare(tmp_path, "-e", switches, "--limit", "dev")
+    found = declare(tmp_path, "-e", f"{switches} dashtam_checkout_owner=0:0", "--limit", "dev")
     app, callback, postgres = (found["dev"]["containers"][name] for name in ("app", "callback", "postgres"))
     assert "--reload" not in app["command"]
     assert "--reload" in callback["command"]
     assert {mount["read_only"] for mount in callback["mounts"] if mount["type"] == "bind"} == {True}
     assert app["env"]["DEBUG"] == "false"
+    assert app["user"] == callback["user"] == "10001:10001"
     assert postgres == declared["dev"]["containers"]["postgres"]
 
 
@@ -237,11 +232,6 @@ def test_app_and_callback_are_confined(declared: Declared) -> None:
         for service in ("app", "callback"):
             spec = content["containers"][service]
             assert (spec["user"], spec["read_only"], spec["cap_drop"]) == ("1000:1000", True, ["ALL"])
-
-
-def test_a_root_checkout_does_not_make_a_root_process(tmp_path: Path) -> None:
-    found = declare(tmp_path, "-e", "dashtam_checkout_owner=0:0", "--limit", "ci")
-    assert found["ci"]["containers"]["app"]["user"] == "10001:10001"
 
 
 def test_an_instance_has_names_ports_and_volumes_of_its_own(declared: Declared, tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-ROLES = Path(__file__).parents[2] / "roles"
+from tests.by_path import ROOT
+
+ROLES = ROOT / "roles"
 NAMES = sorted(path.parents[1].name for path in ROLES.glob("*/meta/argument_specs.yml"))
 
 
