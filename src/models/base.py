@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import DateTime, func, text
 from sqlmodel import Field, SQLModel
@@ -15,7 +16,7 @@ SQLModel.metadata.naming_convention = {
 }
 
 # An instance is what SQLAlchemy takes; SQLModel's annotation knows only classes, hence the Any.
-TIMESTAMP: type[DateTime] = DateTime(timezone=True)  # type: ignore[assignment]
+TIMESTAMP: Any = DateTime(timezone=True)
 
 
 class Identified(SQLModel):

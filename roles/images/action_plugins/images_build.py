@@ -107,7 +107,7 @@ def superseded(name: str, images: list[dict[str, Any]], keep: int) -> list[str]:
     return [reference for _, reference in sorted(found, reverse=True)[keep:]]
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no types
+class ActionModule(ActionBase):
     """See DOCUMENTATION."""
 
     TRANSFERS_FILES = False

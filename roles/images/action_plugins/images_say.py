@@ -16,7 +16,7 @@ options:
 """
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no types
+class ActionModule(ActionBase):
     """See DOCUMENTATION."""
 
     TRANSFERS_FILES = False
