@@ -456,3 +456,13 @@ def test_the_age_of_the_engines_time_stamp(fraction: str) -> None:
     expected = (datetime.now(UTC) - moment).total_seconds() - float(fraction or 0)
     stamp = f"{moment:%Y-%m-%dT%H:%M:%S}{fraction}Z"
     assert container_wait.started_seconds_ago(stamp) == pytest.approx(expected, abs=0.5)
+
+
+def test_the_family_of_each_volume_that_says_so() -> None:
+    volumes = {
+        "data": {"Labels": {"family": "debian"}},
+        "other": {"Labels": {"family": "official"}},
+        "plain": {"Labels": None},
+    }
+    found = containers.volume_families({"volumes": volumes}, ["data", "plain", "absent"], "family")
+    assert found == [{"name": "data", "family": "debian"}]

@@ -171,7 +171,7 @@ def test_container_variables_are_taken_as_written_and_role_variables_as_yaml(pat
         "DB_ECHO": "yes",
         "SECRET_KEY": 'p%a@s:s/w#o$r"d {{ x }}',
     }
-    assert read.variables == {"postgres_host_port": 5532}
+    assert read.variables == {"postgres_host_port": 5532, "redis_host_port": None}
     assert read.lines["SECRET_KEY"] == 4
     assert local.parse(path, "---\n# nothing yet\n") == local.Local()
 

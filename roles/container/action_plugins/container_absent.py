@@ -8,6 +8,7 @@ from typing import Any
 import docker
 from ansible.plugins.action import ActionBase
 from docker.errors import APIError, DockerException, NotFound
+from requests.exceptions import RequestException
 
 DOCUMENTATION = """
 name: container_absent
@@ -63,7 +64,7 @@ class ActionModule(ActionBase):
         filters = {"label": [f"{key}={value}" for key, value in arguments["labels"].items()]}
         try:
             client = docker.from_env(timeout=120).api
-        except DockerException as error:
+        except (DockerException, RequestException) as error:
             return result | {"failed": True, "msg": f"The Docker engine does not answer: {error}"}
         try:
             containers = client.containers(all=True, filters=filters)
@@ -78,7 +79,7 @@ class ActionModule(ActionBase):
                 _remove(client, containers, networks, volumes if arguments["volumes"] else [])
         except APIError as error:
             return result | {"failed": True, "msg": f"The engine refuses: {error.explanation or error}"}
-        except DockerException as error:
+        except (DockerException, RequestException) as error:
             return result | {"failed": True, "msg": f"The Docker engine does not answer: {error}"}
         finally:
             client.close()

@@ -11,6 +11,7 @@ from typing import Any
 import docker
 from ansible.plugins.action import ActionBase
 from docker.errors import DockerException
+from requests.exceptions import RequestException
 
 DOCUMENTATION = """
 name: container_wait
@@ -125,7 +126,7 @@ class ActionModule(ActionBase):
                     seconds[container["name"]] = took
             except NotReadyError as error:
                 errors.append(f"{error}\n{_last_log(client, container['name'], arguments['log_lines'])}")
-            except DockerException as error:
+            except (DockerException, RequestException) as error:
                 errors.append(f"{container['name']}: the engine does not answer: {error}")
             finally:
                 client.close()
@@ -146,6 +147,6 @@ class ActionModule(ActionBase):
 def _last_log(client: docker.APIClient, name: str, lines: int) -> str:
     try:
         text = client.logs(name, tail=lines).decode(errors="replace").rstrip()
-    except DockerException as error:
+    except (DockerException, RequestException) as error:
         return f"  (no log: {error})"
     return f"Its last log lines:\n{text}\nNext: docker logs {name}"

@@ -164,6 +164,12 @@ def published_ports(specs: list[dict[str, Any]]) -> list[int]:
     return [int(port.split(":")[-2]) for spec in specs for port in spec["published_ports"]]
 
 
+def volume_families(survey: dict[str, Any], names: list[str], label: str) -> list[dict[str, str]]:
+    """Return ``name`` and ``family`` of those volumes that exist and carry the label of an image family."""
+    found = {name: (survey["volumes"].get(name) or {}).get("Labels") or {} for name in names}
+    return [{"name": name, "family": labels[label]} for name, labels in found.items() if label in labels]
+
+
 def other_checkouts(survey: dict[str, Any], own: dict[str, str], checkout_label: str) -> list[str]:
     """Return the checkouts, other than ours, that objects of our environment and instance belong to."""
     labels = [found["Config"]["Labels"] or {} for found in survey["containers"].values()]
@@ -269,6 +275,7 @@ class FilterModule:
             "container_states": container_states,
             "foreign_volumes": foreign_volumes,
             "published_ports": published_ports,
+            "volume_families": volume_families,
             "other_checkouts": other_checkouts,
             "port_candidates": port_candidates,
             "port_lines": port_lines,

@@ -8,6 +8,7 @@ import docker
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from docker.errors import DockerException
+from requests.exceptions import RequestException
 
 DOCUMENTATION = """
 name: docker_exec
@@ -69,7 +70,7 @@ class LookupModule(LookupBase):
             ]
         except docker.errors.APIError as error:
             return [{"rc": -1, "output": error.explanation or str(error)}]
-        except DockerException as error:
+        except (DockerException, RequestException) as error:
             raise AnsibleLookupError(f"The Docker engine does not answer: {error}") from error
         finally:
             if client is not None:

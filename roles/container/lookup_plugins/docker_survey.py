@@ -8,6 +8,7 @@ import docker
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from docker.errors import DockerException
+from requests.exceptions import RequestException
 
 DOCUMENTATION = """
 name: docker_survey
@@ -88,7 +89,7 @@ class LookupModule(LookupBase):
         try:
             client = docker.from_env().api
             return [survey(client, self.get_option("label"), names, self.get_option("images"))]
-        except DockerException as error:
+        except (DockerException, RequestException) as error:
             raise AnsibleLookupError(f"The Docker engine does not answer: {error}") from error
         finally:
             if client is not None:

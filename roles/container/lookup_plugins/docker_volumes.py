@@ -9,6 +9,7 @@ import docker
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from docker.errors import DockerException
+from requests.exceptions import RequestException
 
 DOCUMENTATION = """
 name: docker_volumes
@@ -53,7 +54,7 @@ class LookupModule(LookupBase):
                 volumes = client.df()["Volumes"] or []
             finally:
                 client.close()
-        except DockerException as error:
+        except (DockerException, RequestException) as error:
             raise AnsibleLookupError(f"The Docker engine does not answer: {error}") from error
         return [
             [

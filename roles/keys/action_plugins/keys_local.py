@@ -82,8 +82,7 @@ def parse(path: Path, text: str) -> Local:
                 raise Problem(
                     f"{path}, line {line}: {name} holds a template, which would stay text; write the value"
                 )
-            if value is not None:
-                local.variables[name] = value
+            local.variables[name] = value
     return local
 
 
