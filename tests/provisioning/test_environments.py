@@ -17,7 +17,8 @@ Declared = dict[str, dict[str, Any]]
 def declare(folder: Path, *arguments: str) -> Declared:
     """Return environment to what is declared, as the roles' own variables say it."""
     inventories = ("-i", "inventories/dev", "-i", "inventories/test", "-i", "inventories/ci")
-    extra = ("-e", f"dashtam_checkout={ROOT}", "-e", f"declared_folder={folder}")
+    # As JSON: `-e name=value` ends at a path's space.
+    extra = ("-e", json.dumps({"dashtam_checkout": str(ROOT), "declared_folder": str(folder)}))
     playbook.finish(playbook.start(*inventories, *extra, *arguments, "tests/provisioning/declared.yml"))
     declared = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
     for environment_name, content in declared.items():
