@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from redis.asyncio import Redis
 
+from src.api import auth, authorization, password_resets, provider_types, providers, relay
 from src.core import logs
 from src.core.config import Settings, load
 from src.core.database import create_engine, create_sessions
@@ -19,6 +20,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
     app.state.engine = create_engine(settings)
     app.state.sessions = create_sessions(app.state.engine)
+    # Failures are recorded in a transaction of their own, which outlives that of the request.
+    app.state.audit_sessions = app.state.sessions
     app.state.redis = Redis.from_url(settings.redis_url.get_secret_value(), decode_responses=True)
     app.state.migration_heads = heads()
     try:
@@ -56,5 +59,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             {"status": "ready" if is_ready else "not ready", "checks": checks},
             status_code=200 if is_ready else 503,
         )
+
+    for module in (auth, password_resets, provider_types, providers, authorization, relay):
+        app.include_router(module.router, prefix="/api/v1")
 
     return app

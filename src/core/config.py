@@ -151,6 +151,15 @@ class Settings(ServerSettings):
     schwab_api_key: SecretStr = SecretStr("")
     schwab_api_secret: SecretStr = SecretStr("")
     schwab_redirect_uri: str = "https://127.0.0.1:8182"
+    # Schwab has no sandbox: where the fake one is used, the playbook gives its addresses.
+    schwab_authorize_url: str = "https://api.schwabapi.com/v1/oauth/authorize"
+    schwab_token_url: str = "https://api.schwabapi.com/v1/oauth/token"  # noqa: S105 - an address
+    # What the callback server shows, so that nobody else can redeem or complete an authorization.
+    relay_token: Secret
+    # Where mailed links lead.
+    public_url: str = "https://localhost:8000"
+    # Tests that share a Redis give each worker its own.
+    redis_key_prefix: str = "dashtam:"
 
     @model_validator(mode="after")
     def _testing_stays_in_testing(self) -> "Settings":
@@ -160,10 +169,11 @@ class Settings(ServerSettings):
 
 
 class CallbackSettings(ServerSettings):
-    """The callback server: no database, no Redis, no key."""
+    """The callback server: no database, no Redis, no key; only what lets it speak to the app."""
 
     callback_port: int = Field(default=8182, ge=1, le=65535)
     app_url: str = "https://app:8000"
+    relay_token: Secret
 
 
 S = TypeVar("S", bound=Environment)

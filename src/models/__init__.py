@@ -2,6 +2,7 @@
 
 from sqlmodel import SQLModel
 
+from src.models.account import MailedToken, RefreshToken
 from src.models.provider import (
     Provider,
     ProviderAuditLog,
@@ -13,10 +14,12 @@ from src.models.user import User
 metadata = SQLModel.metadata
 
 __all__ = [
+    "MailedToken",
     "Provider",
     "ProviderAuditLog",
     "ProviderConnection",
     "ProviderToken",
+    "RefreshToken",
     "User",
     "metadata",
 ]

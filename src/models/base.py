@@ -2,9 +2,10 @@
 
 import uuid
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import DateTime, func, text
+from sqlalchemy import CheckConstraint, DateTime, func, text
 from sqlmodel import Field, SQLModel
 
 SQLModel.metadata.naming_convention = {
@@ -17,6 +18,12 @@ SQLModel.metadata.naming_convention = {
 
 # An instance is what SQLAlchemy takes; SQLModel's annotation knows only classes, hence the Any.
 TIMESTAMP: Any = DateTime(timezone=True)
+
+
+def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
+    """VARCHAR and a check instead of an enum type, which would survive a downgrade."""
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
 
 
 class Identified(SQLModel):

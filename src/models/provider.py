@@ -9,7 +9,7 @@ from sqlalchemy import CheckConstraint, Index, LargeBinary, Text, UniqueConstrai
 from sqlalchemy.dialects.postgresql import INET, JSONB
 from sqlmodel import Field, Relationship
 
-from src.models.base import TIMESTAMP, Identified, Timestamped
+from src.models.base import TIMESTAMP, Identified, Timestamped, one_of
 from src.models.user import User
 
 
@@ -24,12 +24,6 @@ class ConnectionStatus(StrEnum):
 class AuditOutcome(StrEnum):
     SUCCESS = "success"
     FAILURE = "failure"
-
-
-def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
-    """VARCHAR and a check instead of an enum type, which would survive a downgrade."""
-    listed = ", ".join(f"'{value}'" for value in values)
-    return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
 
 
 class Provider(Identified, Timestamped, table=True):
@@ -58,7 +52,7 @@ class ProviderConnection(Identified, Timestamped, table=True):
     __tablename__ = "provider_connections"
     __table_args__ = (
         UniqueConstraint("provider_id"),
-        _one_of("status", ConnectionStatus),
+        one_of("status", ConnectionStatus),
         CheckConstraint("error_count >= 0", name="error_count_not_negative"),
         # What the synchronisation asks again and again: which connections are due.
         Index(None, "next_sync_at", postgresql_where=text("status = 'active'")),
@@ -119,7 +113,7 @@ class ProviderAuditLog(Identified, table=True):
 
     __tablename__ = "provider_audit_logs"
     __table_args__ = (
-        _one_of("outcome", AuditOutcome),
+        one_of("outcome", AuditOutcome),
         Index(None, "user_id", "occurred_at"),
         Index(None, "provider_id", "occurred_at"),
     )

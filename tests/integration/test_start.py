@@ -27,6 +27,7 @@ CALLBACKS_VARIABLES = (
     "ENVIRONMENT",
     "LOG_LEVEL",
     "PATH",
+    "RELAY_TOKEN",
     "SSL_ENABLED",
     "TLS_CA_FILE",
     "TLS_CERT_FILE",

@@ -9,7 +9,14 @@ from tests.by_path import ROOT
 from tests.provisioning import playbook
 
 INVENTORIES = [argument for name in ("dev", "test", "ci") for argument in ("-i", f"inventories/{name}")]
-SECRETS = ("POSTGRES_PASSWORD", "SECRET_KEY", "ENCRYPTION_KEY", "SCHWAB_API_KEY", "SCHWAB_API_SECRET")
+SECRETS = (
+    "POSTGRES_PASSWORD",
+    "SECRET_KEY",
+    "ENCRYPTION_KEY",
+    "RELAY_TOKEN",
+    "SCHWAB_API_KEY",
+    "SCHWAB_API_SECRET",
+)
 
 
 def test_examples_are_in_step() -> None:

@@ -38,7 +38,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         "APP_DATABASE_URL": "postgresql+asyncpg://runtime:s3cret%40%3A@db.invalid:5432/dashtam_test",
         "REDIS_URL": "redis://redis.invalid:6379/1",
         "SECRET_KEY": "Zq8vN2xLr4Ta9KpWm3Hs7Yd1Bf6Gc5Ej0UiOoPq",
-        "ENCRYPTION_KEY": "hT3nV8sQz1Lw6Rk9Xc4Mb7Jf2Dg5Py0AuEiStNb",
+        "ENCRYPTION_KEY": "v6HpNmfQnEMu_Kti7urtz3HiD2IGvQHdhsciuCTLulY=",
+        "RELAY_TOKEN": "mP4xK7cV1bT9zR2nW6qL8sD3fG5hJ0yUaEiOtNk",
     }
     for name, value in values.items():
         monkeypatch.setenv(name, value)

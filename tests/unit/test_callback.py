@@ -13,6 +13,7 @@ async def get(path: str) -> httpx.Response:
 @pytest.fixture(autouse=True)
 def _own_variables_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENVIRONMENT", "testing")
+    monkeypatch.setenv("RELAY_TOKEN", "mP4xK7cV1bT9zR2nW6qL8sD3fG5hJ0yUaEiOtNk")
 
 
 async def test_health() -> None:

@@ -13,7 +13,12 @@ def settings(tmp_path: Path) -> CallbackSettings:
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     cert.touch()
     key.touch()
-    return CallbackSettings(ENVIRONMENT="testing", TLS_CERT_FILE=cert, TLS_KEY_FILE=key)
+    return CallbackSettings(
+        ENVIRONMENT="testing",
+        TLS_CERT_FILE=cert,
+        TLS_KEY_FILE=key,
+        RELAY_TOKEN="mP4xK7cV1bT9zR2nW6qL8sD3fG5hJ0yUaEiOtNk",
+    )
 
 
 def test_tls_by_default(settings: CallbackSettings) -> None:
