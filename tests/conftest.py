@@ -6,6 +6,9 @@ from pathlib import Path
 
 from hypothesis import settings
 
+# Shared by integration and api; whoever asks for none of its fixtures connects to nothing.
+pytest_plugins = ["tests.services"]
+
 # Hypothesis keeps its tables of characters there, by default in the working directory.
 os.environ.setdefault(
     "HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir(), f"dashtam-hypothesis-{os.getuid()}"))

@@ -3,11 +3,16 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, HTTPException, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from src.accounts import access_tokens
 from src.core.config import Settings
+from src.models import User
+
+_bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", description="The access token of a login.")
 
 
 async def _session(request: Request) -> AsyncIterator[AsyncSession]:
@@ -30,3 +35,30 @@ def _redis(request: Request) -> Redis:
 SessionDependency = Annotated[AsyncSession, Depends(_session)]
 SettingsDependency = Annotated[Settings, Depends(_settings)]
 RedisDependency = Annotated[Redis, Depends(_redis)]
+
+
+async def _current_user(
+    session: SessionDependency,
+    settings: SettingsDependency,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> User:
+    """Who asks, by their access token. 401 without one, with a bad one, and when the user may no longer."""
+    if credentials is None:
+        # Without an error code: nothing was shown that could be wrong (RFC 6750, 3.1).
+        raise HTTPException(401, "No access token was given.", {"WWW-Authenticate": "Bearer"})
+    try:
+        user_id = access_tokens.subject(credentials.credentials, settings.secret_key)
+    except access_tokens.InvalidAccessTokenError:
+        user = None
+    else:
+        user = await session.get(User, user_id)
+    if user is None or not user.is_active:
+        raise HTTPException(
+            401,
+            "The access token is not valid or has expired.",
+            {"WWW-Authenticate": 'Bearer error="invalid_token"'},
+        )
+    return user
+
+
+CurrentUser = Annotated[User, Depends(_current_user)]

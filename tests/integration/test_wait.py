@@ -12,8 +12,7 @@ import pytest
 from src.core import test_databases
 from src.core.config import DatabaseAddress, OwnerSettings
 from src.core.wait import DatabaseUnavailableError, wait_for_database
-
-from .conftest import SCRATCH
+from tests.services import SCRATCH
 
 
 @pytest.fixture

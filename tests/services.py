@@ -1,7 +1,7 @@
-"""Real PostgreSQL and Redis, as the container's environment names them.
+"""Fixtures of real PostgreSQL and Redis, as the container's environment names them.
 
 Without workers the tests use the test database itself, each in a transaction that is rolled back; with them
-(``-n``) each worker has a clone of the template. Tests of migrations change the schema and have a clone of
+(``-n``) each worker has a clone of the template. Tests that commit or that change the schema have a clone of
 their own each time. Redis keys carry the worker's prefix.
 """
 
@@ -12,13 +12,19 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from redis.asyncio import Redis
 from sqlalchemy import NullPool
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    async_sessionmaker,
+    create_async_engine,
+)
 
 from src.core import test_databases
 from src.core.config import OwnerSettings, Settings, load
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
-# Clones for the tests of migrations, beyond any number of workers.
+# Clones for tests that commit or migrate, beyond any number of workers.
 SCRATCH = f"gw{9000 + int((WORKER or 'gw0').removeprefix('gw'))}"
 
 
@@ -43,7 +49,8 @@ def settings() -> Iterator[OwnerSettings]:
 @pytest.fixture
 def app_settings(settings: OwnerSettings, redis_prefix: str) -> Settings:
     """What an app process in this database would have."""
-    return load(Settings).model_copy(update={"app_database_url": settings.app_database_url})
+    update = {"app_database_url": settings.app_database_url, "redis_key_prefix": redis_prefix}
+    return load(Settings).model_copy(update=update)
 
 
 @pytest.fixture
@@ -81,11 +88,16 @@ async def runtime(settings: OwnerSettings) -> AsyncIterator[AsyncConnection]:
 
 
 @pytest.fixture
-async def session(runtime: AsyncConnection) -> AsyncIterator[AsyncSession]:
-    """A session whose commits are savepoints of the test's own transaction."""
-    async with AsyncSession(
-        runtime, expire_on_commit=False, join_transaction_mode="create_savepoint"
-    ) as session:
+def sessions(runtime: AsyncConnection) -> async_sessionmaker[AsyncSession]:
+    """Sessions whose commits are savepoints of the test's own transaction."""
+    return async_sessionmaker(runtime, expire_on_commit=False, join_transaction_mode="create_savepoint")
+
+
+@pytest.fixture
+async def session(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterator[AsyncSession]:
+    """The test's own session. What it changes the app sees once it is committed; what the app changed it sees
+    after ``refresh``, ``expire_all`` or in rows that it has not loaded before."""
+    async with sessions() as session:
         yield session
 
 

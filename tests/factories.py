@@ -1,0 +1,65 @@
+"""Rows as the app would have made them, one keyword away from the case a test is about.
+
+    ann = await factories.user(session, name="Ann")
+    mine = await factories.provider(session, ann, alias="Mine")
+
+Each is committed in the session it is given, so that the app sees it.
+"""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from argon2 import PasswordHasher
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import SQLModel
+
+from src.models import Provider, ProviderConnection, ProviderToken, User
+from src.models.provider import ConnectionStatus
+
+PASSWORD = "Correct-horse-7"
+# Hashed once, with the least work that argon2 allows.
+PASSWORD_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+
+Row = TypeVar("Row", bound=SQLModel)
+
+
+async def save(session: AsyncSession, row: Row) -> Row:
+    """``row``, as the database has completed it."""
+    session.add(row)
+    await session.commit()
+    await session.refresh(row)
+    return row
+
+
+async def user(session: AsyncSession, **values: Any) -> User:
+    """Somebody who has verified their address; their password is ``PASSWORD``."""
+    default = {
+        "email": f"{uuid.uuid4().hex}@example.org",
+        "password_hash": PASSWORD_HASH,
+        "name": "Ann Example",
+        "email_verified_at": datetime.now(UTC),
+    }
+    return await save(session, User(**default | values))
+
+
+async def provider(session: AsyncSession, user: User, **values: Any) -> Provider:
+    """A provider without a connection."""
+    default = {"provider_key": "schwab", "alias": f"Account {uuid.uuid4().hex[:8]}"}
+    return await save(session, Provider(user_id=user.id, **default | values))
+
+
+async def connection(session: AsyncSession, provider: Provider, **values: Any) -> ProviderConnection:
+    """An active connection without tokens."""
+    default = {"status": ConnectionStatus.ACTIVE, "connected_at": datetime.now(UTC)}
+    return await save(session, ProviderConnection(provider_id=provider.id, **default | values))
+
+
+async def token(session: AsyncSession, connection: ProviderConnection, **values: Any) -> ProviderToken:
+    """Tokens that nothing decrypts, good for half an hour."""
+    default = {
+        "access_token_encrypted": b"not encrypted",
+        "key_id": "none",
+        "expires_at": datetime.now(UTC) + timedelta(minutes=30),
+    }
+    return await save(session, ProviderToken(connection_id=connection.id, **default | values))
