@@ -8,9 +8,10 @@ from fastapi.responses import JSONResponse
 from redis.asyncio import Redis
 
 from src.api import auth, authorization, password_resets, provider_types, providers, relay
-from src.core import logs
+from src.core import logs, problems
 from src.core.config import Settings, load
 from src.core.database import create_engine, create_sessions
+from src.core.encryption import Keyring
 from src.core.health import readiness
 from src.core.revisions import heads
 
@@ -42,7 +43,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         openapi_url="/openapi.json" if settings.environment != "production" else None,
         redoc_url=None,
     )
+    problems.install(app)
     app.state.settings = settings
+    app.state.keyring = Keyring.parse(settings.encryption_key.get_secret_value())
 
     @app.get("/health", tags=["operation"])
     async def health() -> dict[str, str]:

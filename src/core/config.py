@@ -14,9 +14,8 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-PLACEHOLDER = re.compile(r"change[-_ ]?me|placeholder|your[-_ ]|replace[-_ ]|example|^<.*>$", re.IGNORECASE)
-SECRET_LENGTH = 32
-SECRET_DISTINCT_CHARACTERS = 10
+from src.core import secret_strength
+from src.core.encryption import Keyring
 
 
 class ConfigurationError(Exception):
@@ -24,14 +23,20 @@ class ConfigurationError(Exception):
 
 
 def _strong(secret: SecretStr) -> SecretStr:
-    value = secret.get_secret_value()
-    advice = "remove it from env/local.<env>.yml, and the next playbook run generates a random one"
-    if PLACEHOLDER.search(value):
-        raise ValueError(f"is a placeholder; {advice}")
-    if len(value) < SECRET_LENGTH:
-        raise ValueError(f"has {len(value)} characters, {SECRET_LENGTH} are the least; {advice}")
-    if len(set(value)) < SECRET_DISTINCT_CHARACTERS:
-        raise ValueError(f"repeats too few different characters; {advice}")
+    try:
+        secret_strength.check(secret.get_secret_value())
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; remove it from env/local.<env>.yml, and the next playbook run generates a random one"
+        ) from None
+    return secret
+
+
+def _keys(secret: SecretStr) -> SecretStr:
+    try:
+        Keyring.parse(secret.get_secret_value())
+    except ValueError as error:
+        raise ValueError(f"{error}, to be put into env/local.<env>.yml") from None
     return secret
 
 
@@ -72,12 +77,13 @@ def _database_url(secret: SecretStr) -> SecretStr:
             "cannot be read; the form is postgresql+asyncpg://role:password@host:port/database, "
             "its password percent-encoded, nothing after the database"
         ) from None
-    if PLACEHOLDER.search(address.password):
+    if secret_strength.PLACEHOLDER.search(address.password):
         raise ValueError("has a placeholder for a password; run the environment's playbook, which makes one")
     return secret
 
 
 Secret = Annotated[SecretStr, AfterValidator(_strong)]
+EncryptionKeys = Annotated[SecretStr, AfterValidator(_keys)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 
 
@@ -146,7 +152,7 @@ class Settings(ServerSettings):
     app_database_url: DatabaseUrl
     redis_url: SecretStr
     secret_key: Secret
-    encryption_key: Secret
+    encryption_key: EncryptionKeys
     # Empty until the developer has an account with Schwab; everything but connecting to Schwab works without.
     schwab_api_key: SecretStr = SecretStr("")
     schwab_api_secret: SecretStr = SecretStr("")

@@ -1,0 +1,206 @@
+"""Every answer that is an error, in one form: problem details (RFC 9457)."""
+
+import logging
+import socket
+from http import HTTPStatus
+from typing import Any, cast
+
+import asyncpg
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from pydantic.json_schema import models_json_schema
+from redis.exceptions import RedisError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from src.core.request_ids import current_request_id
+
+MEDIA_TYPE = "application/problem+json"
+TYPE = "urn:dashtam:problem:"
+
+logger = logging.getLogger(__name__)
+
+
+class Problem(Exception):
+    """Raised anywhere below an endpoint, it is the answer.
+
+    ``code`` names the kind for programs (lower case, hyphens), ``detail`` tells a person what to do,
+    ``extra`` are further members of the body. None may repeat a secret, or what the client sent.
+    """
+
+    def __init__(
+        self, status: int, code: str, detail: str, headers: dict[str, str] | None = None, **extra: Any
+    ) -> None:
+        super().__init__(f"{status} {code}: {detail}")
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.headers = headers
+        self.extra = extra
+
+
+class ServiceUnavailable(Problem):
+    """Something that the request needs does not answer now. Nothing is said about what."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            503,
+            "service-unavailable",
+            "A service behind this one does not answer. Try again soon.",
+            headers={"Retry-After": "5"},
+        )
+
+
+class InternalError(Problem):
+    def __init__(self) -> None:
+        super().__init__(500, "internal-error", "This is our fault. Tell us the request id.")
+
+
+class ProblemDetails(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: str = Field(examples=["urn:dashtam:problem:not-found"])
+    title: str
+    status: int
+    detail: str
+    request_id: str | None
+
+
+class ValidationProblemError(BaseModel):
+    loc: list[str | int]
+    msg: str
+    type: str
+
+
+class ValidationProblemDetails(ProblemDetails):
+    """What of the request is not as documented."""
+
+    errors: list[ValidationProblemError]
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The ``responses=`` of an endpoint or a router that can answer with these statuses."""
+    return {status: _documented(status) for status in statuses}
+
+
+def _documented(status: int) -> dict[str, Any]:
+    model = "ValidationProblemDetails" if status == 422 else "ProblemDetails"
+    return {
+        "description": HTTPStatus(status).phrase,
+        "content": {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{model}"}}},
+    }
+
+
+def answer(problem: Problem) -> Response:
+    return JSONResponse(
+        {
+            "type": TYPE + problem.code,
+            "title": HTTPStatus(problem.status).phrase,
+            "status": problem.status,
+            "detail": problem.detail,
+            "request_id": current_request_id(),
+            **problem.extra,
+        },
+        problem.status,
+        problem.headers,
+        MEDIA_TYPE,
+    )
+
+
+# What drivers raise where a server is away, starting, stopping or full. A connection that cannot be made
+# does not reach SQLAlchemy's own exceptions: its dialect lets asyncpg's and the system's pass.
+UNAVAILABLE: tuple[type[Exception], ...] = (
+    RedisError,
+    PoolTimeoutError,
+    OperationalError,
+    InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    ConnectionError,
+    TimeoutError,
+    socket.gaierror,
+)
+# The same as classes of SQLSTATE (PostgreSQL's appendix A), for connections that broke in use.
+UNAVAILABLE_CLASSES = ("08", "53", "57")
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of ``app`` a problem, and its OpenAPI document say so."""
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    for error in UNAVAILABLE:
+        app.add_exception_handler(error, _unavailable)
+    app.add_exception_handler(DBAPIError, _database_error)
+    undocumented = app.openapi
+    # A method that FastAPI says may be replaced: "Extending OpenAPI" in its documentation.
+    app.openapi = lambda: app.openapi_schema or _document(undocumented())  # type: ignore[method-assign]
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    return answer(cast(Problem, error))
+
+
+async def _http_exception(request: Request, error: Exception) -> Response:
+    """What Starlette and FastAPI raise by themselves: no such path, method or body."""
+    raised = cast(HTTPException, error)
+    phrase = HTTPStatus(raised.status_code).phrase
+    headers = dict(raised.headers) if raised.headers else None
+    return answer(Problem(raised.status_code, phrase.lower().replace(" ", "-"), f"{phrase}.", headers))
+
+
+async def _invalid_request(request: Request, error: Exception) -> Response:
+    errors = [_validation_error(each) for each in cast(RequestValidationError, error).errors()]
+    return answer(Problem(422, "invalid-request", "The request is not as documented.", errors=errors))
+
+
+def _validation_error(error: dict[str, Any]) -> dict[str, Any]:
+    """Where and what, without what was sent: not as ``input``, and not as a part of the message either."""
+    loc, msg = list(error["loc"]), str(error["msg"])
+    if error["type"] == "extra_forbidden":
+        loc.pop()  # a name that the client made up
+    for name in ("error", "reason", "tag"):
+        if isinstance(said := error.get("ctx", {}).get(name), str):
+            msg = msg.partition(said)[0].rstrip(" ,:'")
+    return {"loc": loc, "msg": msg.removeprefix("Value error, "), "type": error["type"]}
+
+
+async def _unavailable(request: Request, error: Exception) -> Response:
+    logger.warning("A service does not answer: %s: %s", type(error).__name__, error)
+    return answer(ServiceUnavailable())
+
+
+async def _database_error(request: Request, error: Exception) -> Response:
+    failed = cast(DBAPIError, error)
+    state = getattr(failed.orig, "sqlstate", None) or ""
+    if failed.connection_invalidated or state.startswith(UNAVAILABLE_CLASSES):
+        return await _unavailable(request, error)
+    raise error
+
+
+def _document(document: dict[str, Any]) -> dict[str, Any]:
+    """Add the models, and what every operation can answer: FastAPI cannot give an error a media type."""
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    _, definitions = models_json_schema(
+        [(ProblemDetails, "serialization"), (ValidationProblemDetails, "serialization")],
+        ref_template="#/components/schemas/{model}",
+    )
+    schemas.update(definitions["$defs"])
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    for path in document["paths"].values():
+        for operation in path.values():
+            documented = operation["responses"]
+            if "422" in documented:
+                documented["422"] = _documented(422)
+            for status in (500, 503):
+                documented.setdefault(str(status), _documented(status))
+    return document

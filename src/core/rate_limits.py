@@ -1,0 +1,92 @@
+"""How often something may be tried, counted in Redis. Without Redis nothing passes: limits fail closed.
+
+By address: ``@router.post("/login", dependencies=[Depends(limit("login", "30/minute"))])``; by anything else:
+``await check(request, "login-account", "10/hour", body.email)``.
+"""
+
+import hashlib
+import ipaddress
+import math
+import time
+from collections.abc import Awaitable, Callable
+from weakref import WeakKeyDictionary
+
+from limits import parse
+from limits.aio.storage import RedisStorage
+from limits.aio.strategies import MovingWindowRateLimiter
+from redis.asyncio import Redis
+from starlette.requests import Request
+
+from src.core.problems import Problem
+
+
+class RateLimited(Problem):
+    """Too often; ``Retry-After`` says in how many seconds the next one counts."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(
+            429,
+            "rate-limited",
+            f"Too many attempts. Try again in {retry_after} seconds.",
+            headers={"Retry-After": str(retry_after)},
+        )
+
+
+def client_address(request: Request) -> str:
+    """Who asks, for counting: the peer's address, of IPv6 the /64 that one customer has.
+
+    X-Forwarded-For is not read: no proxy stands before us, and whoever sends it may write anything into it.
+    """
+    host = request.client.host if request.client else ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.version == 6:
+        return str(ipaddress.ip_network((address.packed, 64), strict=False))
+    return host
+
+
+def limit(
+    name: str, per: str, key: Callable[[Request], str] = client_address
+) -> Callable[[Request], Awaitable[None]]:
+    """A dependency that refuses what comes more often than ``per``, as ``10/minute``, from one ``key``."""
+    parse(per)  # a misspelt rate is an error when the module is imported, not with the first request
+
+    async def dependency(request: Request) -> None:
+        await check(request, name, per, key(request))
+
+    return dependency
+
+
+async def check(request: Request, name: str, per: str, key: str) -> None:
+    """Count an attempt at ``name`` by ``key``; :class:`RateLimited` where there were more than ``per``.
+
+    Refused attempts are not counted. Raises what redis raises where it does not answer.
+    """
+    state = request.app.state
+    limiter = _limiter(state.redis, state.settings.redis_key_prefix)
+    item = parse(per)
+    # A hash, so that nobody makes keys of any length, and no address or e-mail lies about in Redis.
+    who = hashlib.sha256(key.encode()).hexdigest()
+    if await limiter.hit(item, name, who):
+        return
+    window = await limiter.get_window_stats(item, name, who)
+    raise RateLimited(max(1, math.ceil(window.reset_time - time.time())))
+
+
+_limiters: WeakKeyDictionary[Redis, MovingWindowRateLimiter] = WeakKeyDictionary()
+
+
+def _limiter(redis: Redis, prefix: str) -> MovingWindowRateLimiter:
+    """Counters by way of the app's own connections."""
+    if redis not in _limiters:
+        storage = RedisStorage(
+            "async+redis://",
+            implementation="redispy",
+            key_prefix=f"{prefix}limits",
+            # Its documentation has this option, its annotation does not.
+            connection_pool=redis.connection_pool,  # type: ignore[arg-type]
+        )
+        _limiters[redis] = MovingWindowRateLimiter(storage)
+    return _limiters[redis]
