@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import settings
 
 # Shared by integration and api; whoever asks for none of its fixtures connects to nothing.
-pytest_plugins = ["tests.services"]
+pytest_plugins = ["tests.services", "tests.api.fake_schwab"]
 
 # Hypothesis keeps its tables of characters there, by default in the working directory.
 os.environ.setdefault(
