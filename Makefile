@@ -1,5 +1,5 @@
 # Thin names for playbooks and docker commands. `make` alone lists them; GNU make 3.81 will do.
-#   INSTANCE=<name> PORT_OFFSET=<n>   a copy of an environment      LIMIT=<environment>   what clean and restore are about
+#   INSTANCE=<name> PORT_OFFSET=<n>   a copy of an environment      LIMIT=<environment>   what clean, plan ... are about
 #   ARGS="..."   pytest's arguments                                 ANSIBLE_ARGS="..."    ansible-playbook's, such as --check or -v
 
 SHELL := /bin/sh
@@ -28,6 +28,7 @@ grouped = sh -c 'if [ -z "$$DOCKER_HOST" ] && [ -S /var/run/docker.sock ] && [ !
 play = $(call grouped,.venv/bin/ansible-playbook $(strip $(common) $(1) $(ANSIBLE_ARGS)))
 common = $(if $(INSTANCE),-e dashtam_instance=$(INSTANCE)) $(if $(PORT_OFFSET),-e dashtam_port_offset=$(PORT_OFFSET))
 ci = -i inventories/ci
+every = -i inventories/dev -i inventories/test $(ci) $(if $(LIMIT),--limit $(LIMIT))
 limit = $(if $(LIMIT),--limit $(LIMIT) $(if $(filter ci,$(LIMIT)),$(ci)))
 # $(call pytest_args,arguments)
 pytest_args = -e $(call quote,{"pytest_args": $(call json_string,$(1))})
@@ -192,9 +193,12 @@ lint: venv ## ansible-lint, yamllint, ruff, mypy
 	done; [ -z "$$failed" ]
 
 ##@ All environments
-.PHONY: status-all clean
+.PHONY: plan status-all clean
+plan: venv ## what each environment is, secrets masked, without an engine; LIMIT=test FORMAT=json
+	@$(call play,$(every) playbooks/plan.yml $(if $(FORMAT),-e plan_format=$(FORMAT)))
+
 status-all: engine ## what runs of dev, test and ci
-	@$(call play,-i inventories/dev -i inventories/test $(ci) playbooks/status.yml)
+	@$(call play,$(every) playbooks/status.yml)
 
 clean: engine ## an environment and its volumes gone, after a backup: make clean LIMIT=dev
 	@$(call play,playbooks/clean.yml $(limit))

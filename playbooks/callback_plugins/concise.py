@@ -3,6 +3,9 @@
 The default callback prints a failed task's message with its origin in our source, and again inside the
 result. Whoever mistyped a port needs the message. Anything but a plain message (a module's stderr, a failed
 loop) and everything at `-v` is left to the default callback.
+
+A play with the variable `concise_answer_only: true` prints what its tasks say, and failures; no titles, no
+results and no recap: its answer can be read by another program.
 """
 
 from __future__ import annotations
@@ -11,7 +14,10 @@ from __future__ import annotations
 # the engine imports the SDK anew, which costs more than its answer.
 import docker  # noqa: F401 - for the forks
 from ansible import constants as C
+from ansible.executor.stats import AggregateStats
 from ansible.executor.task_result import CallbackTaskResult
+from ansible.playbook.included_file import IncludedFile
+from ansible.playbook.play import Play
 from ansible.plugins.callback.default import CallbackModule as Default
 
 DOCUMENTATION = """
@@ -39,6 +45,35 @@ class CallbackModule(Default):
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "stdout"
     CALLBACK_NAME = "concise"
+
+    _answer_only = False
+
+    def v2_playbook_on_play_start(self, play: Play) -> None:
+        """Print the title, unless only the answer is wanted."""
+        self._answer_only = bool(play.get_vars().get("concise_answer_only")) and not self._display.verbosity
+        self._play = play
+        if not self._answer_only:
+            super().v2_playbook_on_play_start(play)
+
+    def v2_runner_on_ok(self, result: CallbackTaskResult) -> None:
+        """Print what changed, unless only the answer is wanted."""
+        if not self._answer_only:
+            super().v2_runner_on_ok(result)
+
+    def v2_runner_item_on_ok(self, result: CallbackTaskResult) -> None:
+        """Print what changed, unless only the answer is wanted."""
+        if not self._answer_only:
+            super().v2_runner_item_on_ok(result)
+
+    def v2_playbook_on_include(self, included_file: IncludedFile) -> None:
+        """Print what is included, unless only the answer is wanted."""
+        if not self._answer_only:
+            super().v2_playbook_on_include(included_file)
+
+    def v2_playbook_on_stats(self, stats: AggregateStats) -> None:
+        """Print the recap, unless only the answer is wanted."""
+        if not self._answer_only:
+            super().v2_playbook_on_stats(stats)
 
     def v2_runner_on_failed(self, result: CallbackTaskResult, ignore_errors: bool = False) -> None:
         """Say a refusal once; hand everything else to the default callback."""

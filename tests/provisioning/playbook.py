@@ -15,14 +15,15 @@ def start(
     *arguments: str,
     folder: Path = ROOT,
     config: Path = ROOT,
+    roles: Path = ROOT / "roles",
     stderr: int = subprocess.STDOUT,
     umask: int = -1,
     **environment: str,
 ) -> subprocess.Popen[str]:
-    """Start ansible-playbook in a folder, with the ansible.cfg of another."""
+    """Start ansible-playbook in a folder, with the ansible.cfg and the roles of others."""
     settings = {
         "ANSIBLE_CONFIG": str(config / "ansible.cfg"),
-        "ANSIBLE_ROLES_PATH": str(ROOT / "roles"),
+        "ANSIBLE_ROLES_PATH": str(roles),
         "ANSIBLE_NOCOLOR": "1",
     }
     return subprocess.Popen(

@@ -55,6 +55,22 @@ def test_the_text_is_printed_as_it_is_and_the_recorded_code_becomes_the_exit_cod
     assert "ERROR" not in output
 
 
+def test_an_answer_alone_is_printed_for_programs_and_a_failure_too(tmp_path: Path) -> None:
+    change = {"name": "Change", "ansible.builtin.set_fact": {"a": 1}, "changed_when": True}
+    more = tmp_path / "more.yml"
+    more.write_text(json.dumps([change, change | {"loop": [1, 2]}]))
+    include = {"name": "More", "ansible.builtin.include_tasks": str(more)}
+    alone = {"name": "Alone", "hosts": "all", "gather_facts": False, "vars": {"concise_answer_only": True}}
+    path = tmp_path / "alone.yml"
+    for tasks, code, said in (
+        ([change, include, record(3), TELL], 3, ['curl "https://localhost:8000/ready"', "", r"  a\b 2 ü"]),
+        ([FAIL], 2, ["", "localhost: no"]),
+    ):
+        path.write_text(json.dumps([alone | {"tasks": tasks}]))
+        output = playbook.finish(playbook.start(*playbook.HERE, str(path)), code)
+        assert output.splitlines() == said
+
+
 def test_check_mode_prints_and_records_but_runs_nothing(tmp_path: Path) -> None:
     touch = run({"command": ["touch", str(tmp_path / "made")]})
     output = play(tmp_path, [touch, record(5), TELL], "--check", code=5)

@@ -1,29 +1,30 @@
-"""What the role container is handed for dev, test and ci, row by row of the specification. No engine."""
+"""What playbooks/plan.yml shows for dev, test and ci, row by row of the specification. No engine."""
 
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import yaml
 
 from tests.by_path import ROOT
-from tests.provisioning import playbook
+from tests.provisioning import clean_plan, playbook
 
 SERVICES = ("postgres", "redis", "app", "callback")
+OWNER = "<owner of the checkout, or 10001:10001 where it is root>"
 Declared = dict[str, dict[str, Any]]
 
 
 def declare(folder: Path, *arguments: str) -> Declared:
-    """Return environment to what is declared, as the roles' own variables say it."""
-    inventories = ("-i", "inventories/dev", "-i", "inventories/test", "-i", "inventories/ci")
-    # As JSON: `-e name=value` ends at a path's space.
-    extra = ("-e", json.dumps({"dashtam_checkout": str(ROOT), "declared_folder": str(folder)}))
-    playbook.finish(playbook.start(*inventories, *extra, *arguments, "tests/provisioning/declared.yml"))
-    declared = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+    """Return environment to what a fresh clone declares: containers by service, networks and volumes."""
+    shown = clean_plan.show(clean_plan.clone(folder), "-e", "plan_format=json", *arguments)
+    declared: Declared = json.loads(shown)
     for environment_name, content in declared.items():
         prefix = f"-{environment_name}-"
-        content["containers"] = {spec["name"].split(prefix)[1]: spec for spec in content["containers"]}
+        content["containers"] = {
+            name.split(prefix)[1]: spec | {"name": name} for name, spec in content["containers"].items()
+        }
     return declared
 
 
@@ -47,7 +48,7 @@ def test_four_services_under_their_names(declared: Declared, environment: str) -
                 "dashtam.environment": environment,
                 "dashtam.instance": "dashtam",
                 "dashtam.service": service,
-                "dashtam.checkout": str(ROOT),
+                "dashtam.checkout": "<checkout>",
             }
             == spec["labels"]
         )
@@ -70,19 +71,25 @@ def test_published_ports(declared: Declared, environment: str, ports: dict[str, 
 
 
 def test_only_ci_has_no_route_out(declared: Declared) -> None:
-    assert {name: content["network"]["internal"] for name, content in declared.items()} == {
-        "dev": False,
-        "test": False,
-        "ci": True,
+    assert {name: content["networks"] for name, content in declared.items()} == {
+        name: {
+            f"dashtam-{name}-network": {
+                "internal": name == "ci",
+                "labels": {
+                    "dashtam.environment": name,
+                    "dashtam.instance": "dashtam",
+                    "dashtam.checkout": "<checkout>",
+                    "dashtam.service": "network",
+                },
+            }
+        }
+        for name in ("dev", "test", "ci")
     }
 
 
 def test_storage(declared: Declared) -> None:
-    assert [volume["name"] for volume in declared["dev"]["volumes"]] == [
-        "postgres_dev_data",
-        "redis_dev_data",
-    ]
-    assert declared["test"]["volumes"] == declared["ci"]["volumes"] == []
+    assert list(declared["dev"]["volumes"]) == ["postgres_dev_data", "redis_dev_data"]
+    assert declared["test"]["volumes"] == declared["ci"]["volumes"] == {}
     for environment, kind in (("dev", "volume"), ("test", "tmpfs"), ("ci", "tmpfs")):
         for service, target in (("postgres", "/var/lib/postgresql/data"), ("redis", "/data")):
             mounts = declared[environment]["containers"][service]["mounts"]
@@ -165,20 +172,26 @@ def test_app_environment(declared: Declared, environment: str, values: dict[str,
     env = declared[environment]["containers"]["app"]["env"]
     assert env | values == env
     assert all(isinstance(value, str) for value in env.values())
-    user = values["POSTGRES_USER"]
-    quoted = "canary-owner%20%25%40%3A%2F%23%24%27%22%20space"
-    assert (
-        env["DATABASE_URL"] == f"postgresql+asyncpg://{user}:{quoted}@postgres:5432/{values['POSTGRES_DB']}"
-    )
+    user, database = values["POSTGRES_USER"], values["POSTGRES_DB"]
     runtime = user.replace("_user", "_app")
-    assert env["APP_DATABASE_URL"].startswith(f"postgresql+asyncpg://{runtime}:canary-runtime@postgres:5432/")
+    for name, role, password in (
+        ("DATABASE_URL", user, "GENERATED-POSTGRES-PASSWORD"),
+        ("APP_DATABASE_URL", runtime, "GENERATED-APP-POSTGRES-PASSWORD"),
+    ):
+        assert env[name] == f"postgresql+asyncpg://{role}:{password}@postgres:5432/{database}"
     assert "SSL_CERT_FILE" not in env
 
 
-def test_secrets_reach_the_app_alone(declared: Declared) -> None:
+def test_secrets_reach_the_app_alone_but_for_the_token_that_the_callback_shares_with_it(
+    declared: Declared,
+) -> None:
     for content in declared.values():
-        for service in ("postgres", "redis", "callback"):
-            assert "canary" not in json.dumps(content["containers"][service])
+        masked = {
+            service: {name for name, value in spec["env"].items() if "GENERATED" in value}
+            for service, spec in content["containers"].items()
+        }
+        assert masked["app"] > masked["callback"] == {"RELAY_TOKEN"}
+        assert masked["postgres"] == masked["redis"] == set()
         assert set(content["containers"]["callback"]["env"]) == {
             *(
                 "ENVIRONMENT",
@@ -189,19 +202,19 @@ def test_secrets_reach_the_app_alone(declared: Declared) -> None:
                 "TLS_KEY_FILE",
                 "TLS_CA_FILE",
             ),
-            *("CALLBACK_PORT", "APP_URL"),
+            *("CALLBACK_PORT", "APP_URL", "RELAY_TOKEN"),
         }
 
 
 def test_mounts_are_single_and_never_the_repository_its_env_or_the_ca_key(declared: Declared) -> None:
     for environment, content in declared.items():
         certificates = {
-            f"/app/certs/{name}.pem": f"{ROOT}/certs/{name}.pem" for name in ("ca", "cert", "key")
+            f"/app/certs/{name}.pem": f"<checkout>/certs/{name}.pem" for name in ("ca", "cert", "key")
         }
         for service, folders in (("app", ("src", "tests")), ("callback", ("src",))):
             mounts = [mount for mount in content["containers"][service]["mounts"] if mount["type"] == "bind"]
             found = {mount["target"]: mount["source"] for mount in mounts}
-            assert found == certificates | {f"/app/{folder}": f"{ROOT}/{folder}" for folder in folders}
+            assert found == certificates | {f"/app/{folder}": f"<checkout>/{folder}" for folder in folders}
             for mount in mounts:
                 assert mount["read_only"] is (mount["target"] in certificates or environment == "ci")
 
@@ -214,36 +227,64 @@ def test_restart_policy_and_reload(declared: Declared) -> None:
             assert ("--reload" in content["containers"][service]["command"]) is (environment == "dev")
 
 
-def test_a_switch_is_no_text_and_a_root_checkout_makes_no_root_process(
-    declared: Declared, tmp_path: Path
-) -> None:
+def test_a_switch_is_no_text(declared: Declared, tmp_path: Path) -> None:
     switches = "app_reload=false callback_source_read_only=true dashtam_debug=no postgres_disposable=no"
-    found = declare(tmp_path, "-e", f"{switches} dashtam_checkout_owner=0:0", "--limit", "dev")
+    found = declare(tmp_path, "-e", switches, "--limit", "dev")
     app, callback, postgres = (found["dev"]["containers"][name] for name in ("app", "callback", "postgres"))
     assert "--reload" not in app["command"]
     assert "--reload" in callback["command"]
     assert {mount["read_only"] for mount in callback["mounts"] if mount["type"] == "bind"} == {True}
     assert app["env"]["DEBUG"] == "false"
-    assert app["user"] == callback["user"] == "10001:10001"
     assert postgres == declared["dev"]["containers"]["postgres"]
+
+
+AWKWARD = "owner %@:/#$'\" space"
+# What the plan leaves open: the owner of the checkout, and secrets.
+WIRED = """
+- hosts: all
+  gather_facts: false
+  vars_files: [ROOT/playbooks/vars/environment.yml]
+  vars:
+    dashtam_checkout: /checkout
+    keys_values: {POSTGRES_PASSWORD: &awkward AWKWARD, APP_POSTGRES_PASSWORD: *awkward}
+  tasks:
+    - ansible.builtin.import_role: {name: keys}
+      when: false
+    - ansible.builtin.debug:
+        msg: "URLS: {{ [dashtam_app_env.DATABASE_URL, dashtam_app_env.APP_DATABASE_URL] | to_json }}"
+    - ansible.builtin.debug:
+        msg: "USERS: {{ dashtam_container_user }} for {{ dashtam_checkout_owner }}."
+      loop: ["0:0", "0:100", "1000:1001"]
+      loop_control:
+        loop_var: dashtam_checkout_owner
+"""
+
+
+def test_urls_quote_awkward_passwords_and_a_root_checkout_makes_no_root_process(tmp_path: Path) -> None:
+    play = tmp_path / "play.yml"
+    play.write_text(WIRED.replace("ROOT", str(ROOT)).replace("AWKWARD", json.dumps(AWKWARD)))
+    said = playbook.finish(
+        playbook.start("-i", "inventories/test", str(play), ANSIBLE_DISPLAY_OK_HOSTS="true")
+    )
+    for role in ("dashtam_test_user", "dashtam_test_app"):
+        assert f"postgresql+asyncpg://{role}:{quote(AWKWARD, safe='')}@postgres:5432/dashtam_test" in said
+    for owner, user in (("0:0", "10001:10001"), ("0:100", "10001:10001"), ("1000:1001", "1000:1001")):
+        assert f"USERS: {user} for {owner}." in said
 
 
 def test_app_and_callback_are_confined(declared: Declared) -> None:
     for content in declared.values():
         for service in ("app", "callback"):
             spec = content["containers"][service]
-            assert (spec["user"], spec["read_only"], spec["cap_drop"]) == ("1000:1000", True, ["ALL"])
+            assert (spec["user"], spec["read_only"], spec["cap_drop"]) == (OWNER, True, ["ALL"])
 
 
 def test_an_instance_has_names_ports_and_volumes_of_its_own(declared: Declared, tmp_path: Path) -> None:
     copy = declare(
         tmp_path, "-e", "dashtam_instance=second", "-e", "dashtam_port_offset=10", "--limit", "dev"
     )["dev"]
-    assert [volume["name"] for volume in copy["volumes"]] == [
-        "second_postgres_dev_data",
-        "second_redis_dev_data",
-    ]
-    assert copy["network"]["name"] == "second-dev-network"
+    assert list(copy["volumes"]) == ["second_postgres_dev_data", "second_redis_dev_data"]
+    assert list(copy["networks"]) == ["second-dev-network"]
     for service, spec in copy["containers"].items():
         first = declared["dev"]["containers"][service]
         assert spec["name"] == f"second-dev-{service}"

@@ -1,0 +1,128 @@
+"""Write docs/variables.md: each variable, its default, and who overrides it in dev, test and ci.
+
+Usage: python docs/variables.py [--check]
+
+Read from the roles' meta/argument_specs.yml, playbooks/vars/environment.yml, the inventories and the
+committed examples of the env files.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from dotenv import dotenv_values
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = Path(__file__).with_suffix(".md")
+TOGETHER = ROOT / "playbooks/vars/environment.yml"
+ENVIRONMENTS = ("dev", "test", "ci")
+LONG = 60
+
+INTRODUCTION = """\
+# Variables
+
+<!-- Made by docs/variables.py from the roles' argument_specs, playbooks/vars and the inventories. -->
+
+What wins over what: role default < inventory < `env/local.<environment>.yml` < a CI job's process
+environment < `-e`. The column *here* is [playbooks/vars/environment.yml](../playbooks/vars/environment.yml),
+which puts the roles together to Dashtam's environments, the same for all: it wins over an inventory, so an
+inventory that sets such a name is refused. What a variable means is in its role's README.
+"""
+INSIDE = """\
+## Inside the app's container
+
+As in the committed `env/.env.*.example`. *own*: a person sets it under this name in
+`env/local.<environment>.yml`, or a CI job in its process environment; otherwise secrets are generated.
+"""
+
+
+def cell(value: Any) -> str:
+    """Return a value as inline code for a table's cell, as YAML and JSON both write it."""
+    shown = value if isinstance(value, str) and value else json.dumps(value)
+    return f"`{' '.join(shown.split())}`".replace("|", r"\|")
+
+
+def link(value: Any, path: Path) -> str:
+    """Return a value as a link to the file that says it; a long one is to be read there."""
+    shown = cell(value)
+    return f"[{shown if len(shown) <= LONG else 'set'}](../{path.relative_to(ROOT)})"
+
+
+def overrides(environment: str) -> dict[str, str]:
+    """Return variable to its link for what an environment's inventory sets; the inner group's value wins."""
+    found = {}
+    for group in ("disposable", environment):
+        for path in sorted((ROOT / f"inventories/{environment}/group_vars/{group}").glob("*.yml")):
+            said = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            found |= {name: link(value, path) for name, value in said.items()}
+    return found
+
+
+def options(role: str) -> dict[str, dict[str, Any]]:
+    """Return all variables of a role, those of its other entry points after `main`'s."""
+    path = ROOT / "roles" / role / "meta/argument_specs.yml"
+    specs = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]
+    ordered = [specs["main"], *specs.values()] if "main" in specs else [*specs.values()]
+    return {name: option for spec in reversed(ordered) for name, option in spec.get("options", {}).items()}
+
+
+def rows(head: list[str], body: list[list[str]]) -> list[str]:
+    """Return a Markdown table's lines."""
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *body)]
+
+
+def page() -> str:
+    """Return the whole page."""
+    together = yaml.safe_load(TOGETHER.read_text(encoding="utf-8"))
+    inventories = {environment: overrides(environment) for environment in ENVIRONMENTS}
+    lines = [INTRODUCTION]
+    sections = {role: options(role) for role in together["validate_roles"]}
+    sections["the playbooks themselves"] = together["validate_options"]
+    for title, variables in sections.items():
+        is_role = title in together["validate_roles"]
+        lines += [f"## [{title}](../roles/{title}/README.md)" if is_role else f"## {title.capitalize()}", ""]
+        body = [
+            [
+                f"`{name}`",
+                "required"
+                if option.get("required")
+                else cell(option["default"])
+                if "default" in option
+                else "",
+                link(together[name], TOGETHER) if name in together else "",
+                *(inventories[environment].get(name, "") for environment in ENVIRONMENTS),
+            ]
+            for name, option in sorted(variables.items())
+        ]
+        lines += [*rows(["variable", "default", "here", *ENVIRONMENTS], body), ""]
+    examples = {name: dotenv_values(ROOT / f"env/.env.{name}.example") for name in ENVIRONMENTS}
+    own = set(together["dashtam_value_names"])
+    lines.append(INSIDE)
+    body = [
+        [
+            f"`{name}`",
+            "own" if name in own else "",
+            *(cell(examples[each][name]) if name in examples[each] else "" for each in ENVIRONMENTS),
+        ]
+        for name in sorted(set().union(*examples.values()) | own)
+    ]
+    return "\n".join([*lines, *rows(["variable", "", *ENVIRONMENTS], body), ""])
+
+
+def main(arguments: list[str]) -> str | None:
+    """Write the page, or with ``--check`` return what is wrong with the one that is there."""
+    text = page()
+    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == text:
+        return None
+    if "--check" in arguments:
+        return f"{PAGE}: not what roles and inventories say; run {sys.executable} {__file__}"
+    PAGE.write_text(text, encoding="utf-8")
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

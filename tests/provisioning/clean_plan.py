@@ -1,0 +1,69 @@
+"""What playbooks/plan.yml says in a fresh clone, where nobody has values of their own.
+
+Usage: python -m tests.provisioning.clean_plan
+
+writes tests/provisioning/plans/<environment>.yml anew, to be reviewed as a diff.
+"""
+
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from tests.by_path import ROOT
+from tests.provisioning import playbook
+
+PLANS = ROOT / "tests/provisioning/plans"
+ENVIRONMENTS = ("dev", "test", "ci")
+WANTED = ("ansible.cfg", "inventories", "playbooks", "roles", "templates")
+COMMAND = ".venv/bin/python -m tests.provisioning.clean_plan"
+HEADER = f"---\n# Written by {COMMAND}\n"
+INVENTORIES = [argument for name in ENVIRONMENTS for argument in ("-i", f"inventories/{name}")]
+
+
+def clone(folder: Path) -> Path:
+    """Return a checkout made in the folder: what the plan needs, and nothing that a run or a person made."""
+    checkout = folder / "checkout"
+    checkout.mkdir()
+    for name in WANTED:
+        if (ROOT / name).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", "molecule")
+            shutil.copytree(ROOT / name, checkout / name, ignore=ignored)
+        else:
+            shutil.copy(ROOT / name, checkout)
+    return checkout
+
+
+def show(checkout: Path, *arguments: str) -> str:
+    """Return what the plan prints there for all environments, with no engine and no variable of a CI job."""
+    names = yaml.safe_load((ROOT / "playbooks/vars/environment.yml").read_text())["dashtam_value_names"]
+    unset = dict.fromkeys(names, "")
+    return playbook.finish(
+        playbook.start(
+            *INVENTORIES,
+            "playbooks/plan.yml",
+            *arguments,
+            folder=checkout,
+            config=checkout,
+            roles=checkout / "roles",
+            DOCKER_HOST="unix:///nowhere",
+            PYTHONDONTWRITEBYTECODE="1",
+            **unset,
+        )
+    )
+
+
+def by_environment(shown: str) -> dict[str, str]:
+    """Return environment to its part of the plan, as its file should be."""
+    return {
+        part.split(":")[0]: HEADER + part for part in re.split(r"^(?=\w)", shown, flags=re.MULTILINE) if part
+    }
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as made:
+        for environment, text in by_environment(show(clone(Path(made)))).items():
+            PLANS.mkdir(exist_ok=True)
+            (PLANS / f"{environment}.yml").write_text(text, encoding="utf-8")

@@ -1,0 +1,146 @@
+"""What each environment is, against the committed plans: a review sees as a diff whatever changes it."""
+
+import difflib
+import json
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.by_path import ROOT
+from tests.provisioning import clean_plan
+
+SECRET = "Pa5s %@:/#$'\" wörd"
+
+
+def tree(folder: Path) -> dict[str, bytes | None]:
+    return {str(path): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return clean_plan.clone(tmp_path_factory.mktemp("plan"))
+
+
+@pytest.fixture(scope="module")
+def plans(checkout: Path) -> dict[str, str]:
+    before = tree(checkout)
+    shown = clean_plan.show(checkout)
+    assert tree(checkout) == before, "nothing is written"
+    return clean_plan.by_environment(shown)
+
+
+@pytest.mark.parametrize("environment", clean_plan.ENVIRONMENTS)
+def test_the_plan_is_the_committed_one(plans: dict[str, str], environment: str) -> None:
+    committed = clean_plan.PLANS / f"{environment}.yml"
+    difference = "".join(
+        difflib.unified_diff(
+            committed.read_text(encoding="utf-8").splitlines(keepends=True),
+            plans[environment].splitlines(keepends=True),
+            str(committed.relative_to(ROOT)),
+            "what is declared now",
+        )
+    )
+    assert not difference, f"if this is meant, {clean_plan.COMMAND} writes it anew\n{difference}"
+
+
+def test_there_is_a_plan_for_each_environment_and_no_other(plans: dict[str, str]) -> None:
+    assert {path.stem for path in clean_plan.PLANS.glob("*")} == set(plans) == {"dev", "test", "ci"}
+
+
+def test_a_given_secret_is_told_from_a_generated_one_and_neither_is_shown(checkout: Path) -> None:
+    local = checkout / "env/local.dev.yml"
+    local.parent.mkdir()
+    names = ("POSTGRES_PASSWORD", "SCHWAB_API_SECRET")
+    local.write_text("".join(f"{name}: {json.dumps(SECRET)}\n" for name in names) + "LOG_LEVEL: DEBUG\n")
+    local.chmod(0o644)
+    extra = json.dumps({"plan_format": "json", "SCHWAB_API_KEY": SECRET})
+    try:
+        shown = clean_plan.show(checkout, "--limit", "dev", "-e", extra)
+        assert stat.S_IMODE(local.stat().st_mode) == 0o644, "nothing is changed"
+    finally:
+        local.unlink()
+        local.parent.rmdir()
+    env = json.loads(shown)["dev"]["containers"]["dashtam-dev-app"]["env"]
+    assert env["LOG_LEVEL"] == "DEBUG"
+    assert env["POSTGRES_PASSWORD"] == "GIVEN-POSTGRES-PASSWORD"
+    assert "dashtam_user:GIVEN-POSTGRES-PASSWORD@" in env["DATABASE_URL"]
+    assert (env["SCHWAB_API_KEY"], env["SCHWAB_API_SECRET"]) == (
+        "GIVEN-SCHWAB-API-KEY",
+        "GIVEN-SCHWAB-API-SECRET",
+    )
+    assert env["SECRET_KEY"] == "GENERATED-SECRET-KEY"
+    assert "Pa5s" not in shown
+
+
+def test_what_is_declared_otherwise_is_seen(checkout: Path, plans: dict[str, str]) -> None:
+    shown = clean_plan.show(checkout, "--limit", "test", "-e", "postgres_host_port=6543 images_source=pull")
+    lines = set(shown.splitlines()) - set(plans["test"].splitlines())
+    assert {line.strip() for line in lines} == {
+        "published_ports: ['127.0.0.1:6543:5432']",
+        "image: postgres:17.6-alpine3.22",
+        "image: redis:8.2.1-alpine3.22",
+    }
+
+
+def variables(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(root / "docs/variables.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_page_of_variables_is_up_to_date() -> None:
+    run = variables(ROOT, "--check")
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("file", "said", "other", "row"),
+    [
+        (
+            "roles/redis/meta/argument_specs.yml",
+            "default: 256M",
+            "default: 1G",
+            "| `redis_tmpfs_size` | `1G` |  |  |  |  |",
+        ),
+        (
+            "inventories/dev/group_vars/dev/app.yml",
+            "app_reload: true",
+            "app_reload: 1",
+            "| `app_reload` | `false` |  | [`1`](../inventories/dev/group_vars/dev/app.yml) |  |  |",
+        ),
+        (
+            "playbooks/vars/environment.yml",
+            "images_prefix: dashtam",
+            "images_prefix: a|b",
+            r"| `images_prefix` | `local` | [`a\|b`](../playbooks/vars/environment.yml) |  |  |  |",
+        ),
+        (
+            "env/.env.test.example",
+            "LOG_LEVEL=INFO",
+            "LOG_LEVEL=DEBUG",
+            "| `LOG_LEVEL` | own | `INFO` | `DEBUG` | `INFO` |",
+        ),
+    ],
+)
+def test_what_differs_on_the_page_is_named_then_mended(
+    checkout: Path, tmp_path: Path, file: str, said: str, other: str, row: str
+) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(checkout, root)
+    shutil.copytree(ROOT / "docs", root / "docs")
+    for example in (ROOT / "env").glob(".env.*.example"):
+        (root / "env").mkdir(exist_ok=True)
+        shutil.copy(example, root / "env")
+    assert (root / file).read_text().count(said) == 1
+    (root / file).write_text((root / file).read_text().replace(said, other))
+    run = variables(root, "--check")
+    assert (run.returncode, run.stderr.split(";")[0]) == (
+        1,
+        f"{root}/docs/variables.md: not what roles and inventories say",
+    )
+    assert variables(root).returncode == 0
+    assert row in (root / "docs/variables.md").read_text().splitlines()
+    assert variables(root, "--check").returncode == 0
