@@ -30,6 +30,7 @@ class RateLimited(Problem):
             f"Too many attempts. Try again in {retry_after} seconds.",
             headers={"Retry-After": str(retry_after)},
         )
+        self.retry_after = retry_after
 
 
 def client_address(request: Request) -> str:
