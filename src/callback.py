@@ -12,12 +12,14 @@ import logging
 import sys
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
 from src.core import logs
 from src.core.config import CallbackSettings, ConfigurationError, load
+from src.core.requests import RequestMiddleware
 from src.core.server import uvicorn_options
 
 # Constant on purpose: nothing of the request is repeated, so nothing has to be escaped.
@@ -53,8 +55,14 @@ async def redirect(request: Request) -> HTMLResponse:
 
 def create_app() -> Starlette:
     settings = load(CallbackSettings)
-    logs.configure(settings.log_level)
-    return Starlette(routes=[Route("/", redirect), Route("/health", health)])
+    logs.configure(settings.log_level, settings.secret_values())
+    routes = [Route("/", redirect), Route("/health", health)]
+    requests = Middleware(
+        RequestMiddleware,
+        routes=lambda: routes,
+        internal_error=lambda: PlainTextResponse("Something went wrong here.", 500, HEADERS),
+    )
+    return Starlette(routes=routes, middleware=[requests])
 
 
 def main() -> int:
@@ -71,8 +79,7 @@ def main() -> int:
         for line in str(error).splitlines():
             logger.error("%s", line)
         return 1
-    # Uvicorn's access log has the query string, hence codes and states.
-    uvicorn.run("src.callback:create_app", access_log=False, **options)
+    uvicorn.run("src.callback:create_app", **options)
     return 0
 
 

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
-from redis.asyncio import Redis
+from fastapi.routing import iter_route_contexts
 
 from src.api import auth, authorization, password_resets, provider_types, providers, relay
 from src.core import logs, problems
@@ -13,6 +13,8 @@ from src.core.config import Settings, load
 from src.core.database import create_engine, create_sessions
 from src.core.encryption import Keyring
 from src.core.health import readiness
+from src.core.redis import create_redis
+from src.core.requests import RequestMiddleware
 from src.core.revisions import heads
 
 
@@ -23,7 +25,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.sessions = create_sessions(app.state.engine)
     # Failures are recorded in a transaction of their own, which outlives that of the request.
     app.state.audit_sessions = app.state.sessions
-    app.state.redis = Redis.from_url(settings.redis_url.get_secret_value(), decode_responses=True)
+    app.state.redis = create_redis(settings)
     app.state.migration_heads = heads()
     try:
         yield
@@ -35,7 +37,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The app for ``settings``, by default those of the process environment."""
     settings = settings or load(Settings)
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.secret_values(), mails=settings.environment != "production")
     app = FastAPI(
         title="Dashtam",
         lifespan=lifespan,
@@ -44,6 +46,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
     )
     problems.install(app)
+    app.add_middleware(
+        RequestMiddleware,
+        routes=lambda: iter_route_contexts(app.routes),
+        internal_error=lambda: problems.answer(problems.InternalError()),
+    )
     app.state.settings = settings
     app.state.keyring = Keyring.parse(settings.encryption_key.get_secret_value())
 

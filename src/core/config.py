@@ -109,6 +109,15 @@ class Environment(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings
 
+    def secret_values(self) -> list[str]:
+        """Every secret in these settings by itself: each key, and of a URL its password. For the logs."""
+        values: list[str] = []
+        for name in type(self).model_fields:
+            if isinstance(secret := getattr(self, name), SecretStr):
+                value = secret.get_secret_value()
+                values += [urlsplit(value).password or ""] if "://" in value else value.split(",")
+        return [value.strip() for value in values if value.strip()]
+
 
 class OwnerSettings(Environment):
     """The owner's access, for migrations, initialisations and test fixtures; never for the running app."""

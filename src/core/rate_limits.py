@@ -31,6 +31,7 @@ class RateLimited(Problem):
             headers={"Retry-After": str(retry_after)},
         )
         self.retry_after = retry_after
+        self.retry_after = retry_after
 
 
 def client_address(request: Request) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from src.core.config import ConfigurationError, ServerSettings
+from src.core.logs import UVICORN_CONFIG
 
 SOURCE = Path(__file__).resolve().parent.parent
 
@@ -15,6 +16,11 @@ def uvicorn_options(settings: ServerSettings, port: int, reload: bool) -> dict[s
         "host": "0.0.0.0",  # noqa: S104 - inside a container; what is published is the playbook's decision
         "port": port,
         "log_level": settings.log_level.lower(),
+        "log_config": str(UVICORN_CONFIG),
+        # It has the query string, hence codes and states. src.core.requests logs instead.
+        "access_log": False,
+        # No proxy stands before us, so whoever sends X-Forwarded-For made it up.
+        "proxy_headers": False,
         "ws": "none",
         "lifespan": "on",
         "server_header": False,
