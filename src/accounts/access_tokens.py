@@ -1,6 +1,7 @@
 """Access tokens: JWTs that are believed without a look-up and end by themselves (RFC 7519, RFC 8725)."""
 
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import jwt
@@ -16,7 +17,17 @@ class InvalidAccessTokenError(Exception):
     """Not a token of ours, or one that has ended."""
 
 
-def issue(user_id: uuid.UUID, key: SecretStr, now: datetime | None = None) -> str:
+@dataclass(frozen=True)
+class Access:
+    """What a token says: who asks, and the login (family of refresh tokens) that it goes back to."""
+
+    user_id: uuid.UUID
+    family_id: uuid.UUID | None
+
+
+def issue(
+    user_id: uuid.UUID, key: SecretStr, family_id: uuid.UUID | None = None, now: datetime | None = None
+) -> str:
     """A token for a user, good for ``LIFETIME`` from ``now``."""
     issued = now or datetime.now(UTC)
     claims = {
@@ -26,11 +37,13 @@ def issue(user_id: uuid.UUID, key: SecretStr, now: datetime | None = None) -> st
         "iat": issued,
         "exp": issued + LIFETIME,
     }
+    if family_id:
+        claims["sid"] = str(family_id)
     return jwt.encode(claims, key.get_secret_value(), ALGORITHM)
 
 
-def subject(token: str, key: SecretStr) -> uuid.UUID:
-    """Whose token this is; :class:`InvalidAccessTokenError` for anything but a complete token of ours.
+def read(token: str, key: SecretStr) -> Access:
+    """What this token says; :class:`InvalidAccessTokenError` for anything but a complete token of ours.
 
     The algorithm is ours to say, never the token's header (RFC 8725, 3.1).
     """
@@ -43,6 +56,7 @@ def subject(token: str, key: SecretStr) -> uuid.UUID:
             issuer=ISSUER,
             options={"require": ["iss", "aud", "sub", "iat", "exp"]},
         )
-        return uuid.UUID(claims["sub"])
+        sid = claims.get("sid")
+        return Access(uuid.UUID(claims["sub"]), uuid.UUID(sid) if sid else None)
     except (jwt.InvalidTokenError, ValueError):
         raise InvalidAccessTokenError from None

@@ -3,13 +3,15 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import Depends, HTTPException, Request
+from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src.accounts import access_tokens
+from src.accounts.access_tokens import Access
 from src.core.config import Settings
+from src.core.problems import Problem
 from src.models import User
 
 _bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", description="The access token of a login.")
@@ -37,27 +39,42 @@ SettingsDependency = Annotated[Settings, Depends(_settings)]
 RedisDependency = Annotated[Redis, Depends(_redis)]
 
 
-async def _current_user(
-    session: SessionDependency,
+def _access(
     settings: SettingsDependency,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> User:
-    """Who asks, by their access token. 401 without one, with a bad one, and when the user may no longer."""
+) -> Access:
+    """What the request's access token says; 401 without one, and with a bad one."""
     if credentials is None:
         # Without an error code: nothing was shown that could be wrong (RFC 6750, 3.1).
-        raise HTTPException(401, "No access token was given.", {"WWW-Authenticate": "Bearer"})
-    try:
-        user_id = access_tokens.subject(credentials.credentials, settings.secret_key)
-    except access_tokens.InvalidAccessTokenError:
-        user = None
-    else:
-        user = await session.get(User, user_id)
-    if user is None or not user.is_active:
-        raise HTTPException(
+        raise Problem(
             401,
-            "The access token is not valid or has expired.",
-            {"WWW-Authenticate": 'Bearer error="invalid_token"'},
+            "not-authenticated",
+            "Give an access token: Authorization: Bearer <token>.",
+            headers={"WWW-Authenticate": "Bearer"},
         )
+    try:
+        return access_tokens.read(credentials.credentials, settings.secret_key)
+    except access_tokens.InvalidAccessTokenError:
+        raise _invalid_token() from None
+
+
+def _invalid_token() -> Problem:
+    return Problem(
+        401,
+        "invalid-access-token",
+        "The access token is not valid or has expired. Refresh it, or log in again.",
+        headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
+    )
+
+
+AccessDependency = Annotated[Access, Depends(_access)]
+
+
+async def _current_user(access: AccessDependency, session: SessionDependency) -> User:
+    """Who asks; 401 where they are no user any more, or not an active one."""
+    user = await session.get(User, access.user_id)
+    if user is None or not user.is_active:
+        raise _invalid_token()
     return user
 
 

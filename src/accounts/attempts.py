@@ -1,0 +1,69 @@
+"""Wrong passwords, counted: ten in a row lock the account for an hour.
+
+An attempt is counted before its password is looked at and forgiven when that is right, so that no more than
+ten are looked at however many come at the same time.
+"""
+
+import math
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import case, or_, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from src.accounts import users
+from src.core.problems import Problem
+from src.models import User
+
+LIMIT = 10
+LOCK = timedelta(hours=1)
+
+
+class AccountLocked(Problem):
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            423,
+            "account-locked",
+            f"After {LIMIT} wrong passwords this account is locked. Try again in {math.ceil(seconds / 60)}"
+            " minutes, or choose a new password by way of POST /api/v1/password-resets/.",
+            headers={"Retry-After": str(max(1, math.ceil(seconds)))},
+        )
+
+
+async def count(session: AsyncSession, email: str) -> User | None:
+    """The user of this address, one attempt later; to be committed before the password is looked at.
+
+    None where nobody has the address, :class:`AccountLocked` while the account is.
+    """
+    while True:
+        now = datetime.now(UTC)
+        if user := await _counted(session, email, now):
+            return user
+        user = await users.by_email(session, email)
+        if user is None:
+            return None
+        if user.locked_until and user.locked_until > now:
+            raise AccountLocked((user.locked_until - now).total_seconds())
+        # Unlocked or registered between the two statements.
+
+
+async def _counted(session: AsyncSession, email: str, now: datetime) -> User | None:
+    """The user one attempt later, in one statement; None where nobody has the address or it is locked."""
+    locked_until = col(User.locked_until)
+    attempts = case((locked_until <= now, 1), else_=col(User.failed_login_attempts) + 1)
+    count = (
+        update(User)
+        .where(col(User.email) == email, or_(locked_until.is_(None), locked_until <= now))
+        .values(
+            failed_login_attempts=attempts, locked_until=case((attempts >= LIMIT, now + LOCK), else_=None)
+        )
+        .returning(User)
+        .execution_options(synchronize_session=False, populate_existing=True)
+    )
+    return (await session.scalars(count)).one_or_none()
+
+
+def forgive(user: User) -> None:
+    """All attempts, and the lock: the user, who is locked as a row, has proven who they are."""
+    user.failed_login_attempts = 0
+    user.locked_until = None
