@@ -528,12 +528,9 @@ def create_app(provider: FakeSchwab | None = None) -> Starlette:
     """The server for ``provider``, by default for the client that the process environment names."""
     if provider is None:
         settings = load(FakeSchwabSettings)
-        logs.configure(settings.log_level)
-        provider = FakeSchwab(
-            settings.schwab_api_key,
-            settings.schwab_api_secret.get_secret_value(),
-            settings.schwab_redirect_uri,
-        )
+        client_secret = settings.schwab_api_secret.get_secret_value()
+        logs.configure(settings.log_level, hide=[client_secret])
+        provider = FakeSchwab(settings.schwab_api_key, client_secret, settings.schwab_redirect_uri)
     endpoints = Endpoints(provider)
     return Starlette(
         routes=[
@@ -561,8 +558,7 @@ def main() -> int:
         for line in str(error).splitlines():
             logger.error("%s", line)
         return 1
-    # Uvicorn's access log has the query string, hence states.
-    uvicorn.run("src.fake_schwab:create_app", access_log=False, **options)
+    uvicorn.run("src.fake_schwab:create_app", **options)
     return 0
 
 

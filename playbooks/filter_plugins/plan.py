@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-# A variable whose value is a secret as a whole; TLS_KEY_FILE is a path.
-SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|_KEY$")
+# A variable whose value is a secret as a whole; TLS_KEY_FILE is a path, SCHWAB_TOKEN_URL an address.
+SECRET = re.compile(r"PASSWORD|SECRET|TOKEN$|_KEY$")
 WIDTH = 150
 
 

@@ -295,6 +295,8 @@ def test_lines_that_move_a_port_to_one_that_nobody_holds() -> None:
     ]
     stranger = survey() | {"ports": {"9000": "stranger"}}
     assert 9000 in containers.port_candidates(wanted[:1])
+    hyphened = [{"port": 8000, "spec": "site-blue-mail-relay", "holder": "x"}]
+    assert containers.port_lines(hyphened, "site-blue-", survey(), []) == ["mail_relay_host_port: 9000"]
     assert containers.port_lines(wanted[:1], "site-blue-", stranger, [9001]) == ["web_host_port: 9002"]
 
 

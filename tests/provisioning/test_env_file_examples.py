@@ -29,5 +29,5 @@ def test_examples_are_in_step() -> None:
 def test_examples_have_placeholders_for_secrets(environment: str) -> None:
     example = dotenv_values(ROOT / "env" / f".env.{environment}.example")
     for name in SECRETS:
-        assert (example[name] or "").startswith(("GENERATED-", "YOUR-"))
+        assert (example[name] or "").startswith(("GENERATED-", "YOUR-", "fake-"))
     assert all(value is not None for value in example.values())

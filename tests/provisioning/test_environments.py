@@ -12,6 +12,7 @@ from tests.by_path import ROOT
 from tests.provisioning import clean_plan, playbook
 
 SERVICES = ("postgres", "redis", "app", "callback")
+FAKE = {"test": ("fake-schwab",), "ci": ("fake-schwab",)}
 OWNER = "<owner of the checkout, or 10001:10001 where it is root>"
 Declared = dict[str, dict[str, Any]]
 
@@ -34,10 +35,10 @@ def declared(tmp_path_factory: pytest.TempPathFactory) -> Declared:
 
 
 @pytest.mark.parametrize("environment", ["dev", "test", "ci"])
-def test_four_services_under_their_names(declared: Declared, environment: str) -> None:
+def test_services_under_their_names(declared: Declared, environment: str) -> None:
     containers = declared[environment]["containers"]
     assert {service: spec["name"] for service, spec in containers.items()} == {
-        service: f"dashtam-{environment}-{service}" for service in SERVICES
+        service: f"dashtam-{environment}-{service}" for service in SERVICES + FAKE.get(environment, ())
     }
     for service, spec in containers.items():
         assert spec["network"] == f"dashtam-{environment}-network"
@@ -60,7 +61,13 @@ def test_four_services_under_their_names(declared: Declared, environment: str) -
         ("dev", {"app": "8000:8000", "callback": "8182:8182", "postgres": "5432:5432", "redis": "6379:6379"}),
         (
             "test",
-            {"app": "8001:8000", "callback": "8183:8182", "postgres": "5433:5432", "redis": "6380:6379"},
+            {
+                "app": "8001:8000",
+                "callback": "8183:8182",
+                "postgres": "5433:5432",
+                "redis": "6380:6379",
+                "fake-schwab": "9444:9443",
+            },
         ),
         ("ci", {}),
     ],
@@ -185,25 +192,23 @@ def test_app_environment(declared: Declared, environment: str, values: dict[str,
 def test_secrets_reach_the_app_alone_but_for_the_token_that_the_callback_shares_with_it(
     declared: Declared,
 ) -> None:
-    for content in declared.values():
+    server = {
+        *("ENVIRONMENT", "DEBUG", "LOG_LEVEL"),
+        *("SSL_ENABLED", "TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CA_FILE"),
+    }
+    for environment, content in declared.items():
         masked = {
             service: {name for name, value in spec["env"].items() if "GENERATED" in value}
             for service, spec in content["containers"].items()
         }
         assert masked["app"] > masked["callback"] == {"RELAY_TOKEN"}
         assert masked["postgres"] == masked["redis"] == set()
-        assert set(content["containers"]["callback"]["env"]) == {
-            *(
-                "ENVIRONMENT",
-                "DEBUG",
-                "LOG_LEVEL",
-                "SSL_ENABLED",
-                "TLS_CERT_FILE",
-                "TLS_KEY_FILE",
-                "TLS_CA_FILE",
-            ),
-            *("CALLBACK_PORT", "APP_URL", "RELAY_TOKEN"),
-        }
+        relay = {"CALLBACK_PORT", "APP_URL", "RELAY_TOKEN"}
+        assert content["containers"]["callback"]["env"].keys() == server | relay
+        for service in FAKE.get(environment, ()):
+            assert masked[service] == set()
+            client = {"FAKE_SCHWAB_PORT", "SCHWAB_API_KEY", "SCHWAB_API_SECRET", "SCHWAB_REDIRECT_URI"}
+            assert content["containers"][service]["env"].keys() == server | client
 
 
 def test_mounts_are_single_and_never_the_repository_its_env_or_the_ca_key(declared: Declared) -> None:
@@ -211,7 +216,8 @@ def test_mounts_are_single_and_never_the_repository_its_env_or_the_ca_key(declar
         certificates = {
             f"/app/certs/{name}.pem": f"<checkout>/certs/{name}.pem" for name in ("ca", "cert", "key")
         }
-        for service, folders in (("app", ("src", "tests")), ("callback", ("src",))):
+        fakes = [(service, ("src",)) for service in FAKE.get(environment, ())]
+        for service, folders in (("app", ("src", "tests")), ("callback", ("src",)), *fakes):
             mounts = [mount for mount in content["containers"][service]["mounts"] if mount["type"] == "bind"]
             found = {mount["target"]: mount["source"] for mount in mounts}
             assert found == certificates | {f"/app/{folder}": f"<checkout>/{folder}" for folder in folders}
@@ -272,9 +278,9 @@ def test_urls_quote_awkward_passwords_and_a_root_checkout_makes_no_root_process(
         assert f"USERS: {user} for {owner}." in said
 
 
-def test_app_and_callback_are_confined(declared: Declared) -> None:
-    for content in declared.values():
-        for service in ("app", "callback"):
+def test_our_servers_are_confined(declared: Declared) -> None:
+    for environment, content in declared.items():
+        for service in ("app", "callback", *FAKE.get(environment, ())):
             spec = content["containers"][service]
             assert (spec["user"], spec["read_only"], spec["cap_drop"]) == (OWNER, True, ["ALL"])
 
@@ -293,6 +299,41 @@ def test_an_instance_has_names_ports_and_volumes_of_its_own(declared: Declared, 
             == int(first["published_ports"][0].split(":")[1]) + 10
         )
     assert copy["containers"]["app"]["env"]["SCHWAB_REDIRECT_URI"] == "https://127.0.0.1:8192"
+
+
+SCHWAB = ("SCHWAB_API_KEY", "SCHWAB_API_SECRET", "SCHWAB_AUTHORIZE_URL", "SCHWAB_TOKEN_URL")
+
+
+def test_dev_uses_schwab_itself_until_it_is_told_to_use_the_fake(declared: Declared, tmp_path: Path) -> None:
+    env = declared["dev"]["containers"]["app"]["env"]
+    assert {name: env.get(name) for name in SCHWAB} == dict.fromkeys(SCHWAB[:2], "") | dict.fromkeys(
+        SCHWAB[2:]
+    )
+    on = ("-e", "dashtam_fake_schwab=true", "-e", "dashtam_port_offset=10", "-e", "SCHWAB_API_KEY=own")
+    containers = declare(tmp_path, "--limit", "dev", *on)["dev"]["containers"]
+    assert {name: containers["app"]["env"][name] for name in SCHWAB} == {
+        "SCHWAB_API_KEY": "GIVEN-SCHWAB-API-KEY",
+        "SCHWAB_API_SECRET": "fake-schwab-secret",
+        "SCHWAB_AUTHORIZE_URL": "https://localhost:9453/v1/oauth/authorize",
+        "SCHWAB_TOKEN_URL": "https://fake-schwab:9443/v1/oauth/token",
+    }
+    fake = containers["fake-schwab"]
+    assert fake["published_ports"] == ["127.0.0.1:9453:9443"]
+    # The same client on both sides.
+    shared = ("SCHWAB_API_KEY", "SCHWAB_API_SECRET", "SCHWAB_REDIRECT_URI")
+    assert {name: fake["env"][name] for name in shared} == {
+        name: containers["app"]["env"][name] for name in shared
+    }
+    # What it has granted is in its memory.
+    assert "--reload" not in fake["command"]
+
+
+def test_the_fakes_browser_address_is_one_that_can_be_reached(declared: Declared) -> None:
+    found = {name: declared[name]["containers"]["app"]["env"]["SCHWAB_AUTHORIZE_URL"] for name in FAKE}
+    assert found == {
+        "test": "https://localhost:9444/v1/oauth/authorize",
+        "ci": "https://fake-schwab:9443/v1/oauth/authorize",
+    }
 
 
 def test_what_test_and_ci_say_twice_is_the_same() -> None:

@@ -208,7 +208,8 @@ def port_lines(
         while port in held:
             port += 1
         held.add(port)
-        lines.append(f"{clash['spec'].removeprefix(prefix)}_host_port: {port}")
+        service = clash["spec"].removeprefix(prefix).replace("-", "_")
+        lines.append(f"{service}_host_port: {port}")
     return lines
 
 
