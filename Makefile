@@ -57,7 +57,7 @@ $(call containers,$(1),$(2),--all); \
 if [ -t 1 ]; then follow=--follow; else follow=; fi; \
 if [ $$# = 1 ]; then exec docker logs --tail 200 $$follow "$$1"; fi; \
 for name; do \
-	docker logs --tail 50 $$follow "$$name" 2>&1 | while IFS= read -r line; do printf '%s | %s\n' "$${name##*-}" "$$line"; done & \
+	docker logs --tail 50 $$follow "$$name" 2>&1 | while IFS= read -r line; do printf '%s | %s\n' "$${name##*-$(1)-}" "$$line"; done & \
 done; wait
 endef
 
@@ -102,7 +102,7 @@ lock: venv ## pin what pyproject.toml asks for; UPGRADE=1 takes the newest of ev
 
 ##@ Development
 .PHONY: dev dev-up dev-down dev-rebuild dev-status dev-shell dev-db-shell dev-redis-cli
-.PHONY: dev-logs dev-logs-app dev-logs-postgres dev-logs-redis dev-logs-callback
+.PHONY: dev-logs dev-logs-app dev-logs-postgres dev-logs-redis dev-logs-callback dev-logs-fake-schwab
 dev dev-up: engine ## the development environment, up and ready
 	@$(call play,playbooks/dev.yml)
 
@@ -115,10 +115,10 @@ dev-rebuild: engine ## its images anew, then up
 dev-status: engine ## what runs of it
 	@$(call play,playbooks/status.yml --limit dev)
 
-dev-logs: ## its log, followed in a terminal; dev-logs-{app,postgres,redis,callback} for one service
+dev-logs: ## its log, followed in a terminal; dev-logs-{app,postgres,redis,callback,fake-schwab} for one service
 	@$(call grouped,$(call logs,dev))
 
-dev-logs-app dev-logs-postgres dev-logs-redis dev-logs-callback:
+dev-logs-app dev-logs-postgres dev-logs-redis dev-logs-callback dev-logs-fake-schwab:
 	@$(call grouped,$(call logs,dev,$(@:dev-logs-%=%)))
 
 dev-shell: ## a shell in the app's container
