@@ -19,6 +19,8 @@ import asyncpg
 
 from src.core import logs
 from src.core.config import ConfigurationError, OwnerSettings, Settings, load
+from src.core.encrypted_rows import require_keys
+from src.core.encryption import Keyring
 from src.core.revisions import heads
 from src.core.server import command_line, uvicorn_options
 from src.core.wait import DatabaseUnavailableError, wait_for_database
@@ -29,8 +31,8 @@ OWNERS_VARIABLES = ("DATABASE_URL", "POSTGRES_USER", "POSTGRES_PASSWORD")
 logger = logging.getLogger(__name__)
 
 
-async def prepare(settings: OwnerSettings) -> None:
-    """Wait for the database and bring it to the code's head."""
+async def prepare(settings: OwnerSettings, keyring: Keyring) -> None:
+    """Wait for the database, bring it to the code's head, see that its encrypted values can be read."""
     # Alembic takes a second to import: time that a server which is being made leaves, and that a database
     # which is at the head already need not spend.
     connection = await wait_for_database(
@@ -41,11 +43,15 @@ async def prepare(settings: OwnerSettings) -> None:
     finally:
         await connection.close()
     if revisions == heads():
-        await (await wait_for_database(settings.runtime, "APP_DATABASE_URL")).close()
         logger.info("Running Alembic migrations... none is missing at %s", ", ".join(sorted(revisions)))
         logger.info("Migrations completed successfully")
     else:
         await importlib.import_module(MIGRATE).upgrade(settings)
+    connection = await wait_for_database(settings.runtime, "APP_DATABASE_URL")
+    try:
+        await require_keys(connection, keyring)
+    finally:
+        await connection.close()
 
 
 async def recorded(connection: asyncpg.Connection) -> frozenset[str]:
@@ -74,7 +80,10 @@ def main() -> NoReturn:
     try:
         settings = load(Settings)
         options = uvicorn_options(settings, settings.app_port, arguments.reload)
-        asyncio.run(prepare(load(OwnerSettings)))
+        keyring = Keyring.parse(settings.encryption_key.get_secret_value())
+        owner = load(OwnerSettings)
+        logs.configure("INFO", settings.secret_values() + owner.secret_values())
+        asyncio.run(prepare(owner, keyring))
     except (ConfigurationError, DatabaseUnavailableError) as error:
         fail(error)
     environment = {name: value for name, value in os.environ.items() if name not in OWNERS_VARIABLES}

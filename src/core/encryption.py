@@ -25,6 +25,7 @@ KEY_ID_BYTES = 8
 NONCE_BYTES = 12
 TAG_BYTES = 16
 HEADER_BYTES = len(VERSION) + KEY_ID_BYTES
+LEAST_BYTES = HEADER_BYTES + NONCE_BYTES + TAG_BYTES
 COMMAND = "`openssl rand -base64 32 | tr +/ -_`"
 
 
@@ -38,7 +39,7 @@ class UnknownKeyError(DecryptionError):
 
 def key_id_of(value: bytes) -> str:
     """The id, 16 hexadecimal digits, of the key that ``value`` was encrypted under."""
-    if value[:1] != VERSION or len(value) < HEADER_BYTES + NONCE_BYTES + TAG_BYTES:
+    if value[:1] != VERSION or len(value) < LEAST_BYTES:
         raise DecryptionError("this is no encrypted value")
     return value[1:HEADER_BYTES].hex()
 

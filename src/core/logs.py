@@ -36,7 +36,16 @@ UVICORN_CONFIG = Path(__file__).with_name("logging.json")
 # Outside production mails are logged, and the link in them is what a developer wants.
 MAIL_LOGGER = "src.accounts.mail"
 # At their own wish these log requests, headers and bodies of other servers, or what nobody asked.
-QUIET = ("alembic.runtime.plugins", "authlib", "httpcore", "httpcore2", "httpx", "httpx2", "python_multipart")
+QUIET = (
+    "alembic.runtime.plugins",
+    "authlib",
+    "httpcore",
+    "httpcore2",
+    "httpx",
+    "httpx2",
+    "python_multipart",
+    "watchfiles",
+)
 
 STRUCK = "***"
 _NAMES = (

@@ -31,7 +31,6 @@ class RateLimited(Problem):
             headers={"Retry-After": str(retry_after)},
         )
         self.retry_after = retry_after
-        self.retry_after = retry_after
 
 
 def client_address(request: Request) -> str:
@@ -39,7 +38,11 @@ def client_address(request: Request) -> str:
 
     X-Forwarded-For is not read: no proxy stands before us, and whoever sends it may write anything into it.
     """
-    host = request.client.host if request.client else ""
+    return network_of(request.client.host if request.client else "")
+
+
+def network_of(host: str) -> str:
+    """An address, of IPv6 the /64, as one key for counting; whatever else it is, as it is."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
