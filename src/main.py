@@ -16,6 +16,7 @@ from src.core.health import readiness
 from src.core.redis import create_redis
 from src.core.requests import RequestMiddleware
 from src.core.revisions import heads
+from src.provider_types import define_all
 
 
 @asynccontextmanager
@@ -53,6 +54,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.keyring = Keyring.parse(settings.encryption_key.get_secret_value())
+    app.state.provider_types = define_all(settings)
 
     @app.get("/health", tags=["operation"])
     async def health() -> dict[str, str]:

@@ -1,3 +1,55 @@
-from fastapi import APIRouter
+from collections.abc import Mapping
+from typing import Annotated
 
-router = APIRouter(prefix="/provider-types", tags=["provider types"])
+from fastapi import APIRouter, Depends, Path, Request
+from pydantic import BaseModel, Field
+
+from src.api.dependencies import CurrentUser
+from src.core.problems import Problem, responses
+from src.provider_types import ProviderType
+
+
+def _provider_types(request: Request) -> Mapping[str, ProviderType]:
+    found: Mapping[str, ProviderType] = request.app.state.provider_types
+    return found
+
+
+ProviderTypes = Annotated[Mapping[str, ProviderType], Depends(_provider_types)]
+
+router = APIRouter(prefix="/provider-types", tags=["provider types"], responses=responses(401))
+
+
+class ProviderTypeOut(BaseModel):
+    """A kind of provider that can be connected."""
+
+    key: str
+    name: str
+    is_configured: bool = Field(description="Whether this service has credentials for it.")
+    can_revoke: bool = Field(description="Whether revoking reaches the provider, or only forgets the tokens.")
+    consent_lifetime: int | None = Field(description="Seconds after which a person must consent again.")
+
+    @classmethod
+    def of(cls, provider_type: ProviderType) -> "ProviderTypeOut":
+        lifetime = provider_type.refresh_token_lifetime
+        return cls(
+            key=provider_type.key,
+            name=provider_type.name,
+            is_configured=provider_type.is_configured,
+            can_revoke=provider_type.revoke_url is not None,
+            consent_lifetime=None if lifetime is None else int(lifetime.total_seconds()),
+        )
+
+
+@router.get("")
+async def list_provider_types(user: CurrentUser, provider_types: ProviderTypes) -> list[ProviderTypeOut]:
+    """All that are supported, by name."""
+    return [ProviderTypeOut.of(provider_type) for provider_type in provider_types.values()]
+
+
+@router.get("/{key}", responses=responses(404, 422))
+async def get_provider_type(
+    user: CurrentUser, provider_types: ProviderTypes, key: Annotated[str, Path(max_length=50)]
+) -> ProviderTypeOut:
+    if key not in provider_types:
+        raise Problem(404, "provider-type-not-found", "There is no such provider type.")
+    return ProviderTypeOut.of(provider_types[key])

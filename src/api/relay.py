@@ -1,4 +1,104 @@
-from fastapi import APIRouter
+"""For the callback server alone, which shows RELAY_TOKEN: no part of the documented API."""
 
-# For the callback server alone: no part of the documented API.
-router = APIRouter(prefix="/internal/oauth", include_in_schema=False)
+import dataclasses
+import secrets
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, Field
+
+from src.api.authorization import ContextDependency
+from src.api.dependencies import SettingsDependency
+from src.connections import connecting
+from src.connections.audit import Origin
+from src.connections.connecting import Answer
+from src.connections.context import Context
+from src.core.problems import Problem
+from src.core.rate_limits import check, network_of
+
+# Of one browser's address, links opened and answers brought together.
+RATE = "60/minute"
+
+
+def _callback_server(request: Request, settings: SettingsDependency) -> None:
+    expected = f"Bearer {settings.relay_token.get_secret_value()}"
+    given = request.headers.get("Authorization", "")
+    if not secrets.compare_digest(given.encode(), expected.encode()):
+        raise Problem(
+            401,
+            "not-the-callback-server",
+            "Only the callback server may do this: its RELAY_TOKEN must be the app's.",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+
+
+router = APIRouter(
+    prefix="/internal/oauth", include_in_schema=False, dependencies=[Depends(_callback_server)]
+)
+
+Parameter = Annotated[str, Field(max_length=10_000)]
+
+
+class Browser(BaseModel):
+    """Who came to the callback server."""
+
+    ip_address: Annotated[str, Field(max_length=100)] | None = None
+    user_agent: Annotated[str, Field(max_length=10_000)] | None = None
+
+
+class Begin(Browser):
+    ticket: Parameter
+    state: Parameter
+
+
+class BeginOut(BaseModel):
+    authorization_url: str
+    cookie_name: str
+    cookie_value: str
+    max_age: int
+
+
+class Complete(Browser):
+    code: Parameter | None = None
+    state: Parameter | None = None
+    error: Parameter | None = None
+    # For a person who reads English at the provider; nobody here repeats it.
+    error_description: Parameter | None = None
+    duplicated: list[Literal["code", "state", "error", "error_description"]] = []
+    cookies: dict[str, Parameter] = {}
+
+
+class CompleteOut(BaseModel):
+    provider_name: str
+    alias: str
+
+
+@router.post("/begin")
+async def begin(request: Request, context: ContextDependency, body: Begin) -> BeginOut:
+    """A browser opened a link."""
+    await _limit(request, body)
+    opened = await connecting.open_link(_from_browser(context, body), body.ticket, body.state)
+    return BeginOut(**dataclasses.asdict(opened))
+
+
+@router.post("/complete")
+async def complete(request: Request, context: ContextDependency, body: Complete) -> CompleteOut:
+    """A browser came back from the provider."""
+    await _limit(request, body)
+    answer = Answer(
+        code=body.code,
+        state=body.state,
+        error=body.error,
+        repeated=tuple(body.duplicated),
+        cookies=body.cookies,
+    )
+    provider, provider_type = await connecting.complete(_from_browser(context, body), answer)
+    return CompleteOut(provider_name=provider_type.name, alias=provider.alias)
+
+
+def _from_browser(context: Context, browser: Browser) -> Context:
+    return dataclasses.replace(context, origin=Origin.of(browser.ip_address, browser.user_agent))
+
+
+async def _limit(request: Request, browser: Browser) -> None:
+    await check(request, "oauth-callback", RATE, network_of(browser.ip_address or ""))

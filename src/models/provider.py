@@ -118,12 +118,13 @@ class ProviderAuditLog(Identified, table=True):
         Index(None, "provider_id", "occurred_at"),
     )
 
+    # When it happened, which may be long after its transaction began; entries keep their order.
     occurred_at: datetime | None = Field(
         default=None,
         nullable=False,
         sa_type=TIMESTAMP,
         index=True,
-        sa_column_kwargs={"server_default": func.now()},
+        sa_column_kwargs={"server_default": func.now(), "default": func.clock_timestamp()},
     )
     # Nobody is known where, for instance, a forged state comes in.
     user_id: uuid.UUID | None = None

@@ -1,0 +1,222 @@
+"""From a user's wish to connect a provider to tokens in the database.
+
+No answer of a provider is waited for inside a transaction: one may take ten seconds, and a slow provider
+would soon hold the whole pool. So these operations commit themselves.
+"""
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from urllib.parse import urlencode, urlsplit
+
+from src.connections import providers, tokens
+from src.connections.audit import NOBODY, Action, Subject
+from src.connections.browser import cookie_name
+from src.connections.context import Context, provider_problem
+from src.connections.flows import LIFETIME, Flow, FlowStore
+from src.connections.oauth_client import ConsentLostError, Grant, ProviderError
+from src.connections.providers import Standing
+from src.connections.revoking import revoke_at_provider
+from src.core.problems import Problem
+from src.models import Provider, ProviderConnection, ProviderToken
+from src.models.provider import ConnectionStatus
+from src.provider_types import ProviderType
+
+# RFC 6749, appendix A.11
+CODE = re.compile(r"[\x20-\x7e]{1,4096}")
+# RFC 6749, 4.1.2.1; what else an answer calls its error is not repeated.
+AUTHORIZATION_ERRORS = frozenset(
+    {
+        "access_denied",
+        "invalid_request",
+        "invalid_scope",
+        "server_error",
+        "temporarily_unavailable",
+        "unauthorized_client",
+        "unsupported_response_type",
+    }
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Link:
+    """What the user opens, in the browser that is to finish, within ``expires_in`` seconds."""
+
+    auth_url: str
+    state: str
+    expires_in: int
+
+
+@dataclass(frozen=True)
+class Redirection:
+    """Where the callback server sends the browser, and the cookie that it sets for ``max_age`` seconds."""
+
+    authorization_url: str
+    cookie_name: str
+    cookie_value: str = field(repr=False)
+    max_age: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The provider's answer as a browser brought it: anything may be in it."""
+
+    code: str | None = field(default=None, repr=False)
+    state: str | None = field(default=None, repr=False)
+    error: str | None = None
+    # Names of parameters that came more than once, whose values are not here.
+    repeated: tuple[str, ...] = ()
+    cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+async def start(context: Context, provider: Provider) -> Link:
+    """Begin a flow; others that are open stay so. Raises :class:`Problem` 409."""
+    provider_type = context.usable_type(provider)
+    started = await _flows(context).start(provider.user_id, provider.id, provider.provider_key)
+    context.record(Action.AUTHORIZATION_STARTED, Subject.of(provider))
+    await context.session.commit()
+    callback = urlsplit(provider_type.redirect_uri)
+    query = urlencode({"ticket": started.ticket, "state": started.state})
+    return Link(f"{callback.scheme}://{callback.netloc}/authorize?{query}", started.state, LIFETIME)
+
+
+async def open_link(context: Context, ticket: str, state: str) -> Redirection:
+    """Make the browser that opens the link the flow's own. Raises :class:`Problem` 400, audited."""
+    action = Action.AUTHORIZATION_OPENED
+    await _database_answers(context)
+    opened = await _flows(context).open(ticket, state)
+    if opened is None:
+        problem = Problem(400, "link-invalid", "The link was used before, or is older than ten minutes.")
+        await context.fail(action, problem)
+    provider, provider_type = await _wanted(context, action, opened.flow)
+    url = await context.client(provider_type).authorization_url(state, opened.flow.code_verifier)
+    context.record(action, Subject.of(provider))
+    await context.session.commit()
+    return Redirection(url, cookie_name(state), opened.cookie, LIFETIME)
+
+
+async def complete(context: Context, answer: Answer) -> tuple[Provider, ProviderType]:
+    """Exchange the code for tokens and store them; what was connected.
+
+    Raises :class:`Problem`: 400 where the answer is not acceptable, 502 and 504 where the provider does not
+    do its part. Each is audited, and nothing is stored. The state is used up in any case.
+    """
+    action = Action.AUTHORIZATION_COMPLETED
+    await _database_answers(context)
+    flow, code = await _accept(context, answer)
+    provider, provider_type = await _wanted(context, action, flow)
+    subject = Subject.of(provider)
+    await context.session.commit()
+    try:
+        grant = await context.client(provider_type).exchange(code, flow.code_verifier)
+    except ConsentLostError as error:
+        refused = Problem(
+            400, "code-refused", "The provider does not accept its code (any more). Start again."
+        )
+        await context.fail(action, refused, subject, reason=error.reason)
+    except ProviderError as error:
+        await context.fail(action, provider_problem(error), subject, reason=error.reason)
+    try:
+        await _store(context, flow, provider_type, grant)
+    except Problem:
+        # Removed or switched off meanwhile: nobody wants these tokens any more.
+        await revoke_at_provider(context, provider_type, subject, tokens.of(grant))
+        raise
+    except Exception:
+        logger.error("%s granted tokens that could not be stored; they are lost", provider_type.name)
+        raise
+    return provider, provider_type
+
+
+async def _accept(context: Context, answer: Answer) -> tuple[Flow, str]:
+    """The flow that this answers, and the code; :class:`Problem` 400 if there is anything wrong with it.
+
+    The order matters: what the browser brought counts only once it is known to be the right browser.
+    """
+    flow = None if answer.state is None else await _flows(context).consume(answer.state)
+    subject = Subject(flow.user_id, flow.provider_id, flow.provider_key) if flow else NOBODY
+    details: dict[str, object] = {}
+    if answer.repeated:
+        problem = Problem(400, "parameter-repeated", "The provider's answer has a parameter more than once.")
+        details["repeated"] = sorted(answer.repeated)
+    elif answer.state is None:
+        problem = Problem(400, "state-missing", "The answer does not say to what it is one.")
+    elif flow is None:
+        problem = Problem(
+            400, "state-invalid", "Nothing is under way that this answers: it is too late, or was finished."
+        )
+    elif not flow.is_bound_to(answer.cookies.get(cookie_name(answer.state))):
+        problem = Problem(400, "other-browser", "Only the browser that opened the link can finish.")
+    elif answer.error == "access_denied":
+        problem = Problem(400, "access-denied", "Access was refused on the provider's page.")
+    elif answer.error is not None:
+        problem = Problem(400, "provider-error", "The provider says that it cannot do it.")
+        details["error"] = answer.error if answer.error in AUTHORIZATION_ERRORS else "unknown_error"
+    elif answer.code is None:
+        problem = Problem(400, "code-missing", "The answer has no code.")
+    elif not CODE.fullmatch(answer.code):
+        problem = Problem(400, "code-invalid", "The answer's code is none.")
+    else:
+        return flow, answer.code
+    return await context.fail(Action.AUTHORIZATION_COMPLETED, problem, subject, **details)
+
+
+async def _wanted(context: Context, action: Action, flow: Flow) -> tuple[Provider, ProviderType]:
+    standing = await _standing(context, action, flow)
+    return standing.provider, context.usable_type(standing.provider)
+
+
+async def _standing(context: Context, action: Action, flow: Flow, *, lock: bool = False) -> Standing:
+    """What a flow is about, if it is still the user's and can be connected; else :class:`Problem` 400."""
+    try:
+        standing = await providers.get(context.session, flow.user_id, flow.provider_id, lock=lock)
+        context.usable_type(standing.provider)
+        return standing
+    except Problem as error:
+        problem = Problem(400, "provider-gone", "What was to be connected is not there any more, or is off.")
+        subject = Subject(flow.user_id, flow.provider_id, flow.provider_key)
+        await context.fail(action, problem, subject, because=error.code)
+
+
+async def _store(context: Context, flow: Flow, provider_type: ProviderType, grant: Grant) -> None:
+    action = Action.AUTHORIZATION_COMPLETED
+    standing = await _standing(context, action, flow, lock=True)
+    now = datetime.now(UTC)
+    connection = standing.connection or ProviderConnection(provider_id=standing.provider.id)
+    connection.status = ConnectionStatus.ACTIVE
+    connection.connected_at = now
+    connection.error_count = 0
+    connection.last_error = connection.last_error_at = None
+    context.session.add(connection)
+    await context.session.flush()
+    # Rows get their ids here, and not by the database: the id is part of what is encrypted.
+    token = standing.token or ProviderToken(
+        connection_id=connection.id, access_token_encrypted=b"", key_id="", expires_at=grant.expires_at
+    )
+    token.scope = " ".join(provider_type.scopes) or None
+    tokens.write(token, context.keyring, grant)
+    lifetime = provider_type.refresh_token_lifetime
+    token.refresh_expires_at = now + lifetime if lifetime and grant.refresh_token else None
+    token.refresh_count = 0
+    token.last_refreshed_at = None
+    context.session.add(token)
+    context.record(
+        action,
+        Subject.of(standing.provider, connection.id),
+        again=standing.connection is not None,
+        refresh_token=grant.refresh_token is not None,
+    )
+    await context.session.commit()
+
+
+async def _database_answers(context: Context) -> None:
+    """Fail before a state or a ticket is used up, if it does not: then the browser has its chance later."""
+    await context.session.connection()
+
+
+def _flows(context: Context) -> FlowStore:
+    return FlowStore(context.redis, context.settings.redis_key_prefix)

@@ -1,0 +1,146 @@
+"""A user's providers, with how they stand."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from src.connections.audit import Action, Subject
+from src.connections.context import Context
+from src.core.problems import Problem
+from src.models import Provider, ProviderConnection, ProviderToken, User
+from src.models.provider import ConnectionStatus
+
+# What is marked active, but can be neither used nor refreshed, has expired; it is marked so when it is used.
+_OVER: ColumnElement[bool] = and_(
+    col(ProviderConnection.status) == ConnectionStatus.ACTIVE,
+    col(ProviderToken.expires_at) <= func.now(),
+    or_(
+        col(ProviderToken.refresh_token_encrypted).is_(None),
+        col(ProviderToken.refresh_expires_at) <= func.now(),
+    ),
+)
+status_today: ColumnElement[str] = case(
+    (_OVER, ConnectionStatus.EXPIRED.value),
+    else_=func.coalesce(col(ProviderConnection.status), ConnectionStatus.PENDING.value),
+)
+SORT = {
+    "alias": col(Provider.alias),
+    "created_at": col(Provider.created_at),
+    "provider_key": col(Provider.provider_key),
+    "status": status_today,
+}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A provider; its connection and tokens, if there ever were any; and its status today."""
+
+    provider: Provider
+    connection: ProviderConnection | None
+    token: ProviderToken | None
+    status: ConnectionStatus
+
+
+def _standings() -> Select[tuple[Provider, ProviderConnection, ProviderToken, str]]:
+    return (
+        select(Provider, ProviderConnection, ProviderToken, status_today)
+        .outerjoin(ProviderConnection, col(ProviderConnection.provider_id) == col(Provider.id))
+        .outerjoin(ProviderToken, col(ProviderToken.connection_id) == col(ProviderConnection.id))
+        .execution_options(populate_existing=True)
+    )
+
+
+def _standing(row: Any) -> Standing:
+    provider, connection, token, status = row
+    return Standing(provider, connection, token, ConnectionStatus(status))
+
+
+def not_found() -> Problem:
+    return Problem(404, "provider-not-found", "You have no such provider.")
+
+
+async def get(
+    session: AsyncSession, user_id: uuid.UUID, provider_id: uuid.UUID, *, lock: bool = False
+) -> Standing:
+    """The user's own provider; anybody else's is as little there as none: :class:`Problem` 404.
+
+    ``lock``: until the transaction ends, nobody else changes it, its connection or its tokens.
+    """
+    query = _standings().where(col(Provider.id) == provider_id, col(Provider.user_id) == user_id)
+    if lock:
+        query = query.with_for_update(of=Provider)
+    row = (await session.execute(query)).one_or_none()
+    if row is None:
+        raise not_found()
+    return _standing(row)
+
+
+async def search(
+    session: AsyncSession,
+    user: User,
+    *,
+    page: int,
+    per_page: int,
+    sort: str,
+    provider_key: str | None = None,
+    status: ConnectionStatus | None = None,
+    is_active: bool | None = None,
+) -> tuple[Sequence[Standing], int]:
+    """One page, from 1 on, of those that fit, and how many fit. ``sort`` is a key of SORT, ``-`` turns it."""
+    query = _standings().where(col(Provider.user_id) == user.id)
+    if provider_key is not None:
+        query = query.where(col(Provider.provider_key) == provider_key)
+    if status is not None:
+        query = query.where(status_today == status)
+    if is_active is not None:
+        query = query.where(col(Provider.is_active) == is_active)
+    total = await session.scalar(select(func.count()).select_from(query.subquery()))
+    order = SORT[sort.removeprefix("-")]
+    query = query.order_by(order.desc() if sort.startswith("-") else order.asc(), col(Provider.id))
+    rows = await session.execute(query.limit(per_page).offset((page - 1) * per_page))
+    return [_standing(row) for row in rows], total or 0
+
+
+async def create(context: Context, user: User, *, provider_key: str, alias: str) -> Standing:
+    """Raises :class:`Problem`: 422 where there is no such type, 409 for an alias in use."""
+    if provider_key not in context.provider_types:
+        raise Problem(422, "unknown-provider-type", "There is no such provider type. See /provider-types.")
+    provider = Provider(user_id=user.id, provider_key=provider_key, alias=alias)
+    context.session.add(provider)
+    await _flush(context.session)
+    context.record(Action.PROVIDER_CREATED, Subject.of(provider))
+    await context.session.flush()
+    return Standing(provider, None, None, ConnectionStatus.PENDING)
+
+
+async def update(
+    context: Context, user: User, provider_id: uuid.UUID, changes: Mapping[str, Any]
+) -> Standing:
+    """Change ``alias`` and ``is_active``. Raises :class:`Problem`: 404, and 409 for an alias in use."""
+    standing = await get(context.session, user.id, provider_id, lock=True)
+    provider = standing.provider
+    changed = sorted(name for name, value in changes.items() if getattr(provider, name) != value)
+    if changed:
+        for name in changed:
+            setattr(provider, name, changes[name])
+        await _flush(context.session)
+        context.record(Action.PROVIDER_UPDATED, Subject.of(provider), changed=changed)
+        await context.session.flush()
+        await context.session.refresh(provider)
+    return standing
+
+
+async def _flush(session: AsyncSession) -> None:
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        await session.rollback()
+        if "uq_providers_user_id_alias" not in str(error.orig):
+            raise
+        raise Problem(409, "alias-taken", "You have a provider of this alias already.") from None

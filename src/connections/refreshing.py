@@ -1,0 +1,263 @@
+"""New tokens for old ones, five minutes before those expire.
+
+Of two who refresh at once, one asks the provider, and both have what it gave: a provider that rotates refresh
+tokens takes the second use of one for theft (RFC 9700, 4.14.2). The lock is in Redis and not a row's, so that
+no connection to the database is held while a provider takes its time; without Redis nothing is refreshed.
+Should the lock expire under its holder, what the row says when the answer is stored decides.
+
+A crash between a provider's answer and our commit loses the answer; and if the provider rotated, the token
+that is stored is good no more. No order of steps prevents that, but it is not silent. That a refresh begins
+is committed to the audit log before the provider is asked; a beginning that nothing follows was interrupted,
+and the next refresh says so, in the log and in its own entry. If the stored token is good no more, the
+connection is marked expired, and the user is told to connect again.
+"""
+
+import logging
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import NoReturn
+
+from redis.exceptions import LockError
+from sqlalchemy import select
+from sqlmodel import col
+
+from src.connections import audit, providers, tokens
+from src.connections.audit import Action, Subject
+from src.connections.context import PROVIDER_PROBLEMS, Context, provider_problem
+from src.connections.oauth_client import ConsentLostError, Grant, ProviderError
+from src.connections.providers import Standing
+from src.connections.revoking import revoke_at_provider
+from src.connections.tokens import Tokens
+from src.core.encryption import DecryptionError
+from src.core.problems import Problem
+from src.models import Provider, ProviderAuditLog, ProviderConnection, ProviderToken
+from src.models.provider import ConnectionStatus
+
+AHEAD = timedelta(minutes=5)
+# Seconds. A holder needs the provider's ten and the database's few.
+LOCK_LIFETIME = 30.0
+LOCK_PATIENCE = 20.0
+
+logger = logging.getLogger(__name__)
+
+
+async def refresh(context: Context, provider: Provider) -> Standing:
+    """Get new tokens now.
+
+    Raises :class:`Problem`: 409 where there is nothing to refresh, or only a new consent helps; 502 and 504
+    where the provider does not do its part; 503 where another refresh takes too long.
+    """
+    return await _refresh(context, provider, lambda token: True)
+
+
+async def ensure_fresh(context: Context, provider: Provider) -> str:
+    """An access token that is good for five minutes at least, refreshed if need be.
+
+    Raises :class:`Problem` as :func:`refresh` does.
+    """
+    standing = await _refresh(context, provider, lambda token: token.expires_at - datetime.now(UTC) < AHEAD)
+    return (await _read(context, standing)).access_token
+
+
+async def _refresh(context: Context, provider: Provider, is_due: Callable[[ProviderToken], bool]) -> Standing:
+    context.usable_type(provider)
+    seen = await providers.get(context.session, provider.user_id, provider.id)
+    _, token = _connected(seen)
+    if not is_due(token):
+        return seen
+    seen_version = _version(seen)
+    await context.session.commit()
+    async with _lock(context, provider.id):
+        now = await providers.get(context.session, provider.user_id, provider.id)
+        if _version(now) != seen_version:
+            return _result_of_another(now, seen_version)
+        return await _ask(context, now)
+
+
+@asynccontextmanager
+async def _lock(context: Context, provider_id: uuid.UUID) -> AsyncIterator[None]:
+    lock = context.redis.lock(
+        f"{context.settings.redis_key_prefix}oauth:refresh:{provider_id}",
+        timeout=LOCK_LIFETIME,
+        sleep=0.05,
+        blocking_timeout=LOCK_PATIENCE,
+    )
+    if not await lock.acquire():
+        raise Problem(
+            503,
+            "refresh-in-progress",
+            "These tokens are being refreshed. Try again soon.",
+            headers={"Retry-After": "5"},
+        )
+    try:
+        yield
+    finally:
+        try:
+            await lock.release()
+        except LockError:
+            logger.warning("The lock for refreshing %s expired before it was released", provider_id)
+
+
+Version = tuple[object, ...]
+
+
+def _version(standing: Standing) -> Version:
+    """Changes with everything that a refresh, a new consent or a revocation does; not with a new key."""
+    connection, token = standing.connection, standing.token
+    return (
+        connection and (connection.id, connection.status, connection.connected_at, connection.error_count),
+        token and (token.id, token.refresh_count),
+    )
+
+
+def _connected(standing: Standing) -> tuple[ProviderConnection, ProviderToken]:
+    """Connection and tokens, or :class:`Problem` 409 where they cannot be refreshed."""
+    connection, token = standing.connection, standing.token
+    if connection is not None and connection.status == ConnectionStatus.EXPIRED:
+        raise _consent_expired()
+    usable = {ConnectionStatus.ACTIVE, ConnectionStatus.ERROR}
+    if connection is None or token is None or connection.status not in usable:
+        raise Problem(409, "not-connected", "This provider is not connected. Connect it first.")
+    return connection, token
+
+
+def _consent_expired() -> Problem:
+    return Problem(409, "consent-expired", "The consent has ended at the provider. Connect again.")
+
+
+def _result_of_another(now: Standing, seen: Version) -> Standing:
+    """What whoever held the lock achieved."""
+    connection, _ = _connected(now)
+    _, seen_token = seen
+    _, token = _version(now)
+    if token == seen_token and connection.last_error is not None:
+        raise next(
+            Problem(*known) for known in PROVIDER_PROBLEMS.values() if known[1] == connection.last_error
+        )
+    return now
+
+
+async def _ask(context: Context, standing: Standing) -> Standing:
+    provider = standing.provider
+    provider_type = context.usable_type(provider)
+    connection, token = _connected(standing)
+    subject = Subject.of(provider, connection.id)
+    held = await _read(context, standing)
+    now = datetime.now(UTC)
+    if held.refresh_token is None:
+        if token.expires_at <= now:
+            await _expire(context, standing, reason="no_refresh_token")
+        problem = Problem(409, "no-refresh-token", "The provider gave nothing to refresh with.")
+        await context.fail(Action.TOKEN_REFRESHED, problem, subject)
+    if token.refresh_expires_at is not None and token.refresh_expires_at <= now:
+        await _expire(context, standing, reason="refresh_token_expired")
+    details = {"interrupted_before": True} if await _was_interrupted(context, provider.id) else {}
+    await context.session.commit()
+    await audit.record_alone(context.audit_sessions, Action.TOKEN_REFRESH_STARTED, context.origin, subject)
+    try:
+        grant = await context.client(provider_type).refresh(held.refresh_token)
+    except ConsentLostError as error:
+        await _expire(context, standing, reason=error.reason, **details)
+    except ProviderError as error:
+        await _count(context, standing, error, **details)
+    try:
+        return await _store(context, standing, held, grant, details)
+    except Problem:
+        # Removed, revoked or connected anew meanwhile: nobody wants these tokens any more.
+        await revoke_at_provider(context, provider_type, subject, tokens.of(grant))
+        raise
+    except Exception:
+        logger.error("%s gave new tokens that could not be stored; they are lost", provider_type.name)
+        raise
+
+
+async def _store(
+    context: Context, standing: Standing, held: Tokens, grant: Grant, details: dict[str, bool]
+) -> Standing:
+    now = await _unchanged(context, standing)
+    connection, token = _connected(now)
+    tokens.write(token, context.keyring, grant, kept=held)
+    token.refresh_count += 1
+    token.last_refreshed_at = datetime.now(UTC)
+    connection.status = ConnectionStatus.ACTIVE
+    connection.error_count = 0
+    connection.last_error = connection.last_error_at = None
+    if grant.refresh_token is None:
+        refresh_token = "omitted"  # noqa: S105
+    else:
+        refresh_token = "same" if grant.refresh_token == held.refresh_token else "rotated"
+    context.record(
+        Action.TOKEN_REFRESHED,
+        Subject.of(now.provider, connection.id),
+        refresh_token=refresh_token,
+        **details,
+    )
+    await context.session.commit()
+    return Standing(now.provider, connection, token, ConnectionStatus.ACTIVE)
+
+
+async def _unchanged(context: Context, standing: Standing) -> Standing:
+    """The same again, now locked; :class:`Problem` where it is not the same."""
+    version = _version(standing)
+    now = await providers.get(context.session, standing.provider.user_id, standing.provider.id, lock=True)
+    if _version(now) != version:
+        await context.session.commit()
+        _connected(now)
+        raise Problem(409, "connection-changed", "The connection was changed meanwhile. Look at it again.")
+    return now
+
+
+async def _expire(context: Context, standing: Standing, reason: str, **details: bool) -> NoReturn:
+    now = await _unchanged(context, standing)
+    connection, _ = _connected(now)
+    connection.status = ConnectionStatus.EXPIRED
+    subject = Subject.of(now.provider, connection.id)
+    context.record(Action.TOKEN_REFRESHED, subject, failed=True, reason=reason, **details)
+    await context.session.commit()
+    raise _consent_expired()
+
+
+async def _count(context: Context, standing: Standing, error: ProviderError, **details: bool) -> NoReturn:
+    problem = provider_problem(error)
+    now = await _unchanged(context, standing)
+    connection, _ = _connected(now)
+    connection.error_count += 1
+    connection.last_error = problem.code
+    connection.last_error_at = datetime.now(UTC)
+    subject = Subject.of(now.provider, connection.id)
+    context.record(Action.TOKEN_REFRESHED, subject, failed=True, reason=error.reason, **details)
+    await context.session.commit()
+    raise problem
+
+
+async def _read(context: Context, standing: Standing) -> Tokens:
+    connection, token = _connected(standing)
+    try:
+        return tokens.read(token, context.keyring)
+    except DecryptionError as error:
+        logger.error("Tokens cannot be read: %s", error)
+        problem = Problem(409, "tokens-unreadable", "The stored tokens cannot be read. Connect again.")
+        subject = Subject.of(standing.provider, connection.id)
+        await context.fail(Action.TOKEN_REFRESHED, problem, subject)
+
+
+async def _was_interrupted(context: Context, provider_id: uuid.UUID) -> bool:
+    """Whether the last refresh never ended. Only the holder of the lock can tell."""
+    log = col(ProviderAuditLog.occurred_at)
+    last = await context.session.scalar(
+        select(col(ProviderAuditLog.action))
+        .where(
+            col(ProviderAuditLog.provider_id) == provider_id,
+            col(ProviderAuditLog.action).in_(
+                (Action.TOKEN_REFRESH_STARTED, Action.TOKEN_REFRESHED, Action.AUTHORIZATION_COMPLETED)
+            ),
+        )
+        .order_by(log.desc())
+        .limit(1)
+    )
+    if last != Action.TOKEN_REFRESH_STARTED:
+        return False
+    logger.warning("The last refresh of %s was interrupted; its tokens may be lost", provider_id)
+    return True

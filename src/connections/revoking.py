@@ -1,0 +1,88 @@
+"""The end of a connection: its tokens are forgotten here, and revoked at a provider that has where."""
+
+import logging
+import uuid
+
+from sqlalchemy import delete
+from sqlmodel import col
+
+from src.connections import audit, providers, tokens
+from src.connections.audit import Action, Subject
+from src.connections.context import Context
+from src.connections.oauth_client import ProviderError
+from src.connections.providers import Standing
+from src.connections.tokens import Tokens
+from src.core.encryption import DecryptionError
+from src.models import Provider
+from src.models.provider import AuditOutcome, ConnectionStatus
+from src.provider_types import ProviderType
+
+logger = logging.getLogger(__name__)
+
+
+async def revoke(context: Context, user_id: uuid.UUID, provider_id: uuid.UUID) -> None:
+    """End the connection, if there is one. Raises :class:`Problem` 404.
+
+    Here first: whatever the provider says, and however long it takes, nobody uses these tokens any more.
+    """
+    standing = await providers.get(context.session, user_id, provider_id, lock=True)
+    if standing.connection is None or standing.connection.status == ConnectionStatus.REVOKED:
+        await context.session.commit()
+        return
+    subject = Subject.of(standing.provider, standing.connection.id)
+    held = _held(context, standing)
+    if standing.token is not None:
+        await context.session.delete(standing.token)
+    standing.connection.status = ConnectionStatus.REVOKED
+    context.record(Action.AUTHORIZATION_REVOKED, subject)
+    await context.session.commit()
+    await _revoke_held(context, standing, subject, held)
+
+
+async def delete_provider(context: Context, user_id: uuid.UUID, provider_id: uuid.UUID) -> None:
+    """Remove a provider with its connection and tokens. Raises :class:`Problem` 404."""
+    standing = await providers.get(context.session, user_id, provider_id, lock=True)
+    subject = Subject.of(standing.provider, standing.connection.id if standing.connection else None)
+    held = _held(context, standing)
+    await context.session.execute(delete(Provider).where(col(Provider.id) == provider_id))
+    context.record(Action.PROVIDER_DELETED, subject)
+    await context.session.commit()
+    await _revoke_held(context, standing, subject, held)
+
+
+async def revoke_at_provider(
+    context: Context, provider_type: ProviderType, subject: Subject, held: Tokens
+) -> None:
+    """Ask the provider to revoke, where it has an endpoint for that. The outcome is audited, none raises."""
+    if provider_type.revoke_url is None:
+        return
+    # With the refresh token go the access tokens (RFC 7009, 2.1).
+    if held.refresh_token is not None:
+        token, hint = held.refresh_token, "refresh_token"
+    else:
+        token, hint = held.access_token, "access_token"
+    outcome, details = AuditOutcome.SUCCESS, {}
+    try:
+        await context.client(provider_type).revoke(token, hint)
+    except ProviderError as error:
+        outcome, details = AuditOutcome.FAILURE, {"reason": error.reason}
+    await audit.record_alone(
+        context.audit_sessions, Action.TOKEN_REVOKED_AT_PROVIDER, context.origin, subject, outcome, **details
+    )
+
+
+def _held(context: Context, standing: Standing) -> Tokens | None:
+    """The tokens that are to be revoked; none where there are none, or none that can be read."""
+    if standing.token is None:
+        return None
+    try:
+        return tokens.read(standing.token, context.keyring)
+    except DecryptionError as error:
+        logger.error("Tokens cannot be revoked at their provider: %s", error)
+        return None
+
+
+async def _revoke_held(context: Context, standing: Standing, subject: Subject, held: Tokens | None) -> None:
+    provider_type = context.provider_types.get(standing.provider.provider_key)
+    if held is not None and provider_type is not None:
+        await revoke_at_provider(context, provider_type, subject, held)
