@@ -3,8 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI, Request, Response
 from fastapi.routing import iter_route_contexts
 
 from src.api import auth, authorization, password_resets, provider_types, providers, relay
@@ -12,7 +11,7 @@ from src.core import logs, problems
 from src.core.config import Settings, load
 from src.core.database import create_engine, create_sessions
 from src.core.encryption import Keyring
-from src.core.health import readiness
+from src.core.health import Health, Readiness, readiness
 from src.core.redis import create_redis
 from src.core.requests import RequestMiddleware
 from src.core.revisions import heads
@@ -57,20 +56,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.provider_types = define_all(settings)
 
     @app.get("/health", tags=["operation"])
-    async def health() -> dict[str, str]:
+    async def health() -> Health:
         """The process answers; nothing else is asked."""
-        return {"status": "ok"}
+        return Health()
 
-    @app.get("/ready", tags=["operation"])
-    async def ready(request: Request) -> JSONResponse:
+    @app.get("/ready", tags=["operation"], responses={503: {"model": Readiness}})
+    async def ready(request: Request, response: Response) -> Readiness:
         """The process and all it needs; 503 while something is missing."""
         state = request.app.state
-        checks = await readiness(state.engine, state.redis, state.migration_heads)
-        is_ready = all(value == "ok" for value in checks.values())
-        return JSONResponse(
-            {"status": "ready" if is_ready else "not ready", "checks": checks},
-            status_code=200 if is_ready else 503,
-        )
+        found = await readiness(state.engine, state.redis, state.migration_heads)
+        if found.status != "ready":
+            response.status_code = 503
+        return found
 
     for module in (auth, password_resets, provider_types, providers, authorization, relay):
         app.include_router(module.router, prefix="/api/v1")

@@ -3,27 +3,51 @@
 import asyncio
 import logging
 from collections.abc import Awaitable
+from typing import Literal, TypeVar
 
+from pydantic import BaseModel
 from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 TIMEOUT = 2.0
+State = TypeVar("State", bound=str)
 
 logger = logging.getLogger(__name__)
 
 
-async def readiness(engine: AsyncEngine, redis: Redis, expected: frozenset[str]) -> dict[str, str]:
-    """The state of each part, ``ok`` or what is missing. Reasons go to the log, not to whoever asks."""
+class Health(BaseModel):
+    status: Literal["ok"] = "ok"
+
+
+class Checks(BaseModel):
+    """The state of each part."""
+
+    database: Literal["ok", "unreachable"]
+    redis: Literal["ok", "unreachable"]
+    migrations: Literal["ok", "not at head"]
+
+
+class Readiness(BaseModel):
+    status: Literal["ready", "not ready"]
+    checks: Checks
+
+
+async def readiness(engine: AsyncEngine, redis: Redis, expected: frozenset[str]) -> Readiness:
+    """What works and what does not. Reasons go to the log, not to whoever asks."""
     database, migrations, cache = await asyncio.gather(
         _state("database", _database(engine), "unreachable"),
         _state("migrations", _migrations(engine, expected), "not at head"),
         _state("redis", _redis(redis), "unreachable"),
     )
-    return {"database": database, "redis": cache, "migrations": migrations}
+    is_ready = database == cache == migrations == "ok"
+    return Readiness(
+        status="ready" if is_ready else "not ready",
+        checks=Checks(database=database, redis=cache, migrations=migrations),
+    )
 
 
-async def _state(part: str, check: Awaitable[None], otherwise: str) -> str:
+async def _state(part: str, check: Awaitable[None], otherwise: State) -> State | Literal["ok"]:
     try:
         async with asyncio.timeout(TIMEOUT):
             await check

@@ -196,11 +196,11 @@ def _document(document: dict[str, Any]) -> dict[str, Any]:
     schemas.update(definitions["$defs"])
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    for path in document["paths"].values():
-        for operation in path.values():
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
             documented = operation["responses"]
             if "422" in documented:
                 documented["422"] = _documented(422)
-            for status in (500, 503):
+            for status in (500, 503) if path.startswith("/api/") else (500,):
                 documented.setdefault(str(status), _documented(status))
     return document

@@ -76,9 +76,9 @@ class RequestMiddleware:
 
     def _template(self, scope: Scope) -> str:
         if self._templates is None:
-            self._templates = {
-                endpoint: route.path
-                for route in self._routes()
-                if (endpoint := getattr(route, "endpoint", None)) is not None
-            }
+            paths: dict[Any, set[str]] = {}
+            for route in self._routes():
+                if (endpoint := getattr(route, "endpoint", None)) is not None:
+                    paths.setdefault(endpoint, set()).add(route.path)
+            self._templates = {endpoint: "|".join(sorted(found)) for endpoint, found in paths.items()}
         return self._templates.get(scope.get("endpoint"), "(none)")
