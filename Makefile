@@ -131,7 +131,7 @@ dev-redis-cli: ## redis-cli
 	@$(call grouped,$(call container,dev,redis); exec docker exec -i $(terminal) "$$1" redis-cli)
 
 ##@ Database
-.PHONY: migrate migrate-create migrate-down backup restore
+.PHONY: migrate migrate-create migrate-down rotate-keys backup restore
 migrate: ## bring dev's schema to the newest revision
 	@$(call grouped,$(call container,dev,app); exec docker exec "$$1" python -m src.core.migrate upgrade $(REVISION))
 
@@ -144,6 +144,9 @@ migrate-create: ## a revision from what the models changed: make migrate-create 
 
 migrate-down: ## dev's schema one revision down, or to REVISION
 	@$(call grouped,$(call container,dev,app); exec docker exec "$$1" python -m src.core.migrate downgrade $(REVISION))
+
+rotate-keys: ## encrypt dev's stored tokens anew, under the first key of ENCRYPTION_KEY
+	@$(call grouped,$(call container,dev,app); exec docker exec "$$1" python -m src.core.rotate_encryption_keys)
 
 backup: engine ## dev's database into backups/, verified
 	@$(call play,playbooks/backup.yml --limit dev)
