@@ -7,12 +7,12 @@ import pytest
 from src.core.config import Settings
 from src.core.tls import client_context
 
-from .conftest import APP, CALLBACK
+from .conftest import APP, CALLBACK, FAKE_SCHWAB
 
-SERVERS = [("app", 8000), ("callback", 8182)]
+SERVERS = [("app", 8000), ("callback", 8182), ("fake-schwab", 9443)]
 
 
-@pytest.mark.parametrize("url", [APP, CALLBACK])
+@pytest.mark.parametrize("url", [APP, CALLBACK, FAKE_SCHWAB])
 async def test_health(http: httpx.AsyncClient, url: str) -> None:
     response = await http.get(f"{url}/health")
     assert response.status_code == 200
@@ -31,12 +31,30 @@ async def test_docs(http: httpx.AsyncClient) -> None:
     assert "swagger" in response.text.lower()
 
 
-async def test_callback_promises_nothing_and_repeats_nothing(http: httpx.AsyncClient) -> None:
+async def test_an_answer_of_the_api(http: httpx.AsyncClient) -> None:
+    response = await http.get(f"{APP}/api/v1/auth/me", headers={"X-Request-ID": "smoke-0123456789"})
+    assert response.status_code == 401
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert response.headers["x-request-id"] == response.json()["request_id"] == "smoke-0123456789"
+
+
+async def test_callback_repeats_nothing(http: httpx.AsyncClient) -> None:
     response = await http.get(f"{CALLBACK}/", params={"code": "C0de", "state": "<script>"})
-    assert response.status_code == 501
+    assert response.status_code == 400
     assert "Nothing was connected" in response.text
     assert "C0de" not in response.text
     assert "<script>" not in response.text
+    assert response.headers["cache-control"] == "no-store"
+    assert response.headers["referrer-policy"] == "no-referrer"
+    assert response.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+async def test_the_relay_wants_its_token(http: httpx.AsyncClient) -> None:
+    for authorization in ({}, {"Authorization": "Bearer wrong"}):
+        body = {"ticket": "t", "state": "s"}
+        response = await http.post(f"{APP}/api/v1/internal/oauth/begin", json=body, headers=authorization)
+        assert response.status_code == 401
 
 
 @pytest.mark.parametrize(("host", "port"), SERVERS)
