@@ -18,7 +18,7 @@ def create_engine(settings: Settings) -> AsyncEngine:
     logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO if settings.db_echo else logging.WARNING)
     return create_async_engine(
         settings.app_database_url.get_secret_value(),
-        connect_args={"timeout": 5, "command_timeout": 30},
+        connect_args={"timeout": 5, "command_timeout": 10},
         hide_parameters=True,
         pool_pre_ping=True,
         pool_timeout=10,

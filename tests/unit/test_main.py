@@ -1,9 +1,12 @@
 """The app in this process, with everything it needs out of reach."""
 
+import logging
+
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from src.core import logs
 from src.core.config import ConfigurationError
 from src.main import create_app
 
@@ -43,6 +46,32 @@ async def test_documented_everywhere_but_in_production(
     for name, value in {"ENVIRONMENT": "production", "TESTING": "false", "DEBUG": "false"}.items():
         monkeypatch.setenv(name, value)
     assert (await get(create_app(), path)).status_code == 404
+
+
+async def test_errors_are_problems_with_the_requests_id(environment: dict[str, str]) -> None:
+    response = await get(create_app(), "/api/v1/none")
+    assert response.status_code == 404
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["request_id"] == response.headers["x-request-id"]
+
+
+async def test_ready_is_documented_with_both_answers(environment: dict[str, str]) -> None:
+    document = create_app().openapi()
+    documented = document["paths"]["/ready"]["get"]["responses"]
+    for status in ("200", "503"):
+        schema = documented[status]["content"]["application/json"]["schema"]
+        assert schema == {"$ref": "#/components/schemas/Readiness"}
+
+
+async def test_no_secret_of_the_environment_is_logged(environment: dict[str, str]) -> None:
+    app = create_app()
+    printed = logs.handler().format(
+        logging.makeLogRecord({"msg": "%s", "args": (" ".join(environment.values()),), "name": "any"})
+    )
+    assert app.state.keyring.ids
+    for name in ("SECRET_KEY", "ENCRYPTION_KEY", "RELAY_TOKEN"):
+        assert environment[name] not in printed
+    assert "s3cret" not in printed
 
 
 def test_does_not_start_on_a_bad_environment(

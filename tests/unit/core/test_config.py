@@ -124,6 +124,35 @@ def test_secrets_are_not_shown(environment: dict[str, str]) -> None:
     assert "s3cret" not in shown
 
 
+def test_secrets_are_known_to_the_logs(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    second = "gD1nV0sW6bY3cX9kZ2mL5pQ8rT4uJ7hFaEiOtNkSxBw="
+    monkeypatch.setenv("ENCRYPTION_KEY", f"{environment['ENCRYPTION_KEY']}, {second}")
+    monkeypatch.setenv("SCHWAB_API_SECRET", "schwab-secret")
+    values = load(Settings).secret_values() + load(OwnerSettings).secret_values()
+    for name in ("SECRET_KEY", "ENCRYPTION_KEY", "RELAY_TOKEN"):
+        assert environment[name] in values
+    assert {second, "schwab-secret", "s3cret%40%3A", "s3cret%20%2F%25"} <= set(values)
+    assert "" not in values
+    # Words of every line of the log: hidden, they would make it unreadable.
+    assert not {"postgresql", "owner", "dashtam_test", "redis"} & set(values)
+
+
+@pytest.mark.parametrize("value", ["{key},{key}", "{key},change-me", "{key},", "{short}", "{key};{key}"])
+def test_a_bad_list_of_keys_is_one_line_without_any(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    key = environment["ENCRYPTION_KEY"]
+    for mode in ("testing", "development", "production"):
+        monkeypatch.setenv("ENVIRONMENT", mode)
+        monkeypatch.setenv("TESTING", "false")
+        monkeypatch.setenv("DEBUG", "false")
+        monkeypatch.setenv("ENCRYPTION_KEY", value.format(key=key, short=key[:40]))
+        message = refusal(Settings)
+        assert message.startswith("ENCRYPTION_KEY: ")
+        assert len(message.splitlines()) == 1
+        assert key[:40] not in message
+
+
 def test_addresses(environment: dict[str, str]) -> None:
     settings = load(OwnerSettings)
     assert settings.owner == DatabaseAddress("owner", "s3cret /%", "db.invalid", 5432, "dashtam_test")

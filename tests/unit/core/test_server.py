@@ -29,6 +29,13 @@ def test_tls_by_default(settings: CallbackSettings) -> None:
     assert "reload" not in options
 
 
+def test_nothing_of_a_request_but_what_we_choose_is_logged_or_believed(settings: CallbackSettings) -> None:
+    options = uvicorn_options(settings, 8182, reload=False)
+    assert options["access_log"] is False
+    assert options["proxy_headers"] is False
+    assert Path(options["log_config"]).is_file()
+
+
 def test_tls_can_end_elsewhere(settings: CallbackSettings) -> None:
     plain = settings.model_copy(update={"ssl_enabled": False, "tls_key_file": Path("/nowhere")})
     assert not {"ssl_certfile", "ssl_keyfile"} & uvicorn_options(plain, 8182, reload=False).keys()
