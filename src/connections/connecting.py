@@ -20,7 +20,7 @@ from src.connections.oauth_client import ConsentLostError, Grant, ProviderError
 from src.connections.providers import Standing
 from src.connections.revoking import revoke_at_provider
 from src.core.problems import Problem
-from src.models import Provider, ProviderConnection, ProviderToken
+from src.models import Provider, ProviderConnection, ProviderToken, User
 from src.models.provider import ConnectionStatus
 from src.provider_types import ProviderType
 
@@ -175,6 +175,9 @@ async def _standing(context: Context, action: Action, flow: Flow, *, lock: bool 
     try:
         standing = await providers.get(context.session, flow.user_id, flow.provider_id, lock=lock)
         context.usable_type(standing.provider)
+        user = await context.session.get(User, flow.user_id, populate_existing=True)
+        if user is None or not user.is_active:
+            raise Problem(409, "user-inactive", "The user may not log in any more.")
         return standing
     except Problem as error:
         problem = Problem(400, "provider-gone", "What was to be connected is not there any more, or is off.")
