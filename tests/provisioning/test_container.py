@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.errors import AnsibleFilterError
 from ansible.plugins.loader import lookup_loader
 
 from tests.by_path import ROOT, load
@@ -118,6 +119,13 @@ def test_foreign_when_one_identity_label_is_not_there(label: str) -> None:
     labels = inspected()["Config"]["Labels"]
     del labels[label]
     assert state(inspected(Config__Labels=labels)) == ("foreign", "it does not carry our labels")
+
+
+@pytest.mark.parametrize("label", IDENTITY)
+def test_what_is_declared_without_an_identity_label_is_refused(label: str) -> None:
+    bare = SPEC | {"labels": {name: value for name, value in SPEC["labels"].items() if name != label}}
+    with pytest.raises(AnsibleFilterError, match=f"site-blue-web: give it the label {label}"):
+        state(inspected(), bare)
 
 
 def test_foreign_without_any_label_whatever_else_it_is() -> None:

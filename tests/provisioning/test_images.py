@@ -63,6 +63,31 @@ def test_what_is_present_decides_and_nothing_is_left_to_do(
     assert not result.error
 
 
+@pytest.mark.parametrize(
+    ("names", "present", "family", "ask", "made"),
+    [
+        (("redis",), {OFFICIAL["redis"]}, "official", OFFICIAL["redis"], []),
+        (("redis",), {BUILT["redis"]}, "debian", OFFICIAL["redis"], []),
+        (("app",), {BUILT["python"]}, "debian", OFFICIAL["python"], ["app"]),
+        (("app", "redis"), {OFFICIAL["app"], OFFICIAL["redis"]}, "official", OFFICIAL["redis"], []),
+    ],
+)
+def test_an_image_that_is_not_wanted_is_not_looked_for(
+    names: tuple[str, ...], present: set[str], family: str, ask: str, made: list[str]
+) -> None:
+    result = plan.make_plan(plan.Wanted("auto", "", OFFICIAL, BUILT, names=names), present.__contains__)
+    assert (result.family, result.undecided, result.ask) == (family, False, ask)
+    assert (set(result.images), result.pull, result.build) == (set(names), [], made)
+
+
+def test_nothing_but_what_is_wanted_is_pulled_or_built() -> None:
+    wanted = plan.Wanted("auto", "", OFFICIAL, BUILT, names=("redis",))
+    asked: list[str] = []
+    pulled = plan.make_plan(wanted, set().__contains__, lambda reference: asked.append(reference) or "")
+    assert (asked, pulled.pull, pulled.build) == ([OFFICIAL["redis"]], [OFFICIAL["redis"]], [])
+    assert plan.make_plan(wanted, set().__contains__, lambda _: "no such host").build == ["base", "redis"]
+
+
 @pytest.mark.parametrize(("source", "family"), [("pull", "debian"), ("build", "official")])
 def test_a_volume_of_the_other_family_is_refused(source: str, family: str) -> None:
     error = planned(ALL_OFFICIAL | ALL_BUILT, source, family).error
@@ -171,6 +196,12 @@ def test_a_tag_follows_its_inputs_and_nothing_else(tmp_path: Path, edited: str, 
     with (tmp_path / "files" / edited).open("a") as file:
         file.write("# edited\n")
     assert changed(before, references(tmp_path / "files")) == affected
+
+
+def test_an_application_of_its_own_has_an_image_of_its_own() -> None:
+    ours, theirs = references(FILES), plan.built_references("local", FILES, "a==1", "shop-app")
+    assert changed(ours, theirs) == {"app"}
+    assert theirs["app"] == ours["app"].replace("local/app:", "local/shop-app:")
 
 
 def test_an_edited_requirement_changes_the_app_only() -> None:

@@ -7,6 +7,8 @@ import json
 import re
 from typing import Any
 
+from ansible.errors import AnsibleFilterError
+
 DOCUMENTATION = """
 name: container_states
 short_description: Compare declared containers with a survey of the engine
@@ -72,6 +74,17 @@ def _lost_its_network(spec: dict[str, Any], found: dict[str, Any], survey: dict[
     return bool(attached) and attached != survey["networks"].get(spec["network"], {}).get("Id")
 
 
+def _identity(declared: dict[str, Any], labels: list[str]) -> dict[str, str]:
+    """Return those of a declared object's labels that tell whose it is.
+
+    :raises AnsibleFilterError: it has not all of them.
+    """
+    missing = [label for label in labels if label not in declared["labels"]]
+    if missing:
+        raise AnsibleFilterError(f"{declared['name']}: give it the label {', '.join(missing)}")
+    return {label: declared["labels"][label] for label in labels}
+
+
 def container_states(
     specs: list[dict[str, Any]], survey: dict[str, Any], identity_labels: list[str], hash_label: str
 ) -> list[dict[str, Any]]:
@@ -87,12 +100,11 @@ def container_states(
     states = []
     for spec in specs:
         found = survey["containers"].get(spec["name"])
+        identity = _identity(spec, identity_labels)
         state, reason = "running", ""
         if found is None:
             state, reason = "missing", "it does not exist"
-        elif foreign := _owner(
-            found["Config"]["Labels"] or {}, {key: spec["labels"][key] for key in identity_labels}
-        ):
+        elif foreign := _owner(found["Config"]["Labels"] or {}, identity):
             state, reason = "foreign", foreign
         elif found["Config"]["Labels"].get(hash_label) != container_hash(spec):
             state, reason = "changed", "its declaration changed"
@@ -155,7 +167,7 @@ def foreign_volumes(
         volume["name"]
         for volume in volumes
         if (found := survey["volumes"].get(volume["name"])) is not None
-        and _owner(found["Labels"] or {}, {key: volume["labels"][key] for key in identity_labels})
+        and _owner(found["Labels"] or {}, _identity(volume, identity_labels))
     ]
 
 

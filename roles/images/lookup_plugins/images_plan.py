@@ -20,8 +20,8 @@ description:
   - No registry is asked unless O(ask_registry) says so.
   - Built images are tagged with a hash of what they are made of, so a present one is also up to date.
   - The answer holds C(family), C(images) (the references to run), C(python), C(base), C(pull) and C(build)
-    (what is missing, in order), C(undecided) (only a registry's answer can decide), C(reason) and C(error)
-    (one line each, or empty).
+    (what is missing, in order), C(undecided) (only a registry's answer can decide, about the image C(ask)),
+    C(reason) and C(error) (one line each, or empty).
 options:
   source: {description: "V(auto), V(pull) or V(build).", type: str, required: true}
   family: {description: Family recorded on a data volume, or empty., type: str, default: ""}
@@ -30,7 +30,9 @@ options:
   redis: {description: Official Redis image., type: str, required: true}
   python: {description: Official Python image., type: str, required: true}
   prefix: {description: Prefix of the built references., type: str, required: true}
-  requirements: {description: Path of the app image's hash-pinned requirements., type: str, required: true}
+  names: {description: "Of V(postgres), V(redis), V(app).", type: list, elements: str, required: true}
+  app_name: {description: Name of the app image., type: str, default: app}
+  requirements: {description: Path of the app image's hash-pinned requirements., type: str, default: ""}
   files: {description: Folder with one build context per image., type: str, required: true}
   rebuild: {description: Whether present images are taken as missing., type: bool, default: false}
   ask_registry: {description: Whether an undecided plan may ask the registry., type: bool, default: false}
@@ -72,6 +74,7 @@ class Wanted:
     official: dict[str, str]
     built: dict[str, str]
     rebuild: bool = False
+    names: tuple[str, ...] = RUN
 
 
 @dataclass
@@ -85,6 +88,7 @@ class Plan:
     pull: list[str] = field(default_factory=list)
     build: list[str] = field(default_factory=list)
     undecided: bool = False
+    ask: str = ""
     reason: str = ""
     error: str = ""
 
@@ -102,21 +106,23 @@ def folder_digest(folder: Path) -> str:
     return digest(*parts)
 
 
-def built_reference(prefix: str, files: Path, name: str, base: str, requirements: str = "") -> str:
-    """Reference of a built image.
+def built_reference(
+    prefix: str, files: Path, name: str, base: str, requirements: str = "", repository: str = ""
+) -> str:
+    """Reference of a built image, whose repository is its name unless told another.
 
     The CA bundle and the package index are no inputs: hashes and signatures fix what is installed.
     """
     folders = [folder_digest(files / folder) for folder in (name, *(["shared"] if base else []))]
-    return f"{prefix}/{name}:{digest(*folders, base, requirements)}"
+    return f"{prefix}/{repository or name}:{digest(*folders, base, requirements)}"
 
 
-def built_references(prefix: str, files: Path, requirements: str) -> dict[str, str]:
+def built_references(prefix: str, files: Path, requirements: str, app: str = "app") -> dict[str, str]:
     """References of all images that are built from Debian packages."""
     references: dict[str, str] = {}
     for name, parent in BUILT.items():
-        locked = requirements if name == "app" else ""
-        references[name] = built_reference(prefix, files, name, references.get(parent, ""), locked)
+        own = (requirements, app) if name == "app" else ()
+        references[name] = built_reference(prefix, files, name, references.get(parent, ""), *own)
     return references
 
 
@@ -139,8 +145,9 @@ def decide(wanted: Wanted, present: Callable[[str], bool]) -> tuple[str, bool]:
     if wanted.family:
         return wanted.family, False
     for family, references in (("official", wanted.official), ("debian", wanted.built)):
-        app = present(references["app"]) or present(references["python"])
-        if app and present(references["postgres"]) and present(references["redis"]):
+        # The app image can be made wherever its Python is.
+        ready = {name: present(references[name]) for name in wanted.names}
+        if all(there or (name == "app" and present(references["python"])) for name, there in ready.items()):
             return family, False
     return "official", True
 
@@ -157,25 +164,28 @@ def make_plan(
         return Plan(error=error)
     family, undecided = decide(wanted, present)
     reason = ""
+    # The app image is in no registry.
+    ask = wanted.official[next((name for name in wanted.names if name != "app"), "python")]
     if undecided and registry_error is not None:
         undecided = False
-        reason = registry_error(wanted.official["postgres"])
+        reason = registry_error(ask)
         if reason:
             family = "debian"
     references = wanted.official if family == "official" else wanted.built
     plan = Plan(
         family=family,
-        images={name: references[name] for name in RUN},
+        images={name: references[name] for name in wanted.names},
         base=references.get("base", ""),
         python=references["python"],
         undecided=undecided,
+        ask=ask,
         reason=reason,
     )
 
     def missing(name: str) -> bool:
         return wanted.rebuild or not present(references[name])
 
-    needed = [name for name in RUN if missing(name)]
+    needed = [name for name in wanted.names if missing(name)]
     if family == "official":
         plan.pull = [references[name] for name in needed if name != "app"]
         if "app" in needed:
@@ -209,21 +219,27 @@ class LookupModule(LookupBase):
         except ImportError as error:
             raise AnsibleError(f"The Python that runs Ansible lacks the docker package: {error}") from error
 
-        requirements_path = Path(self.get_option("requirements"))
-        try:
-            requirements = requirements_path.read_text(encoding="utf-8")
-        except OSError as error:
-            return [Plan(error=f"images_requirements: {requirements_path}: {error.strerror}.").__dict__]
+        wanted_names, app_name = tuple(self.get_option("names")), self.get_option("app_name")
+        requirements = ""
+        if "app" in wanted_names:
+            path = self.get_option("requirements")
+            if not path:
+                return [Plan(error="images_requirements: give the file of Python requirements.").__dict__]
+            try:
+                requirements = Path(path).read_text(encoding="utf-8")
+            except OSError as error:
+                return [Plan(error=f"images_requirements: {path}: {error.strerror}.").__dict__]
         prefix, files = self.get_option("prefix"), Path(self.get_option("files"))
         names = ("postgres", "redis", "python")
         official = {name: self.get_option("registry") + self.get_option(name) for name in names}
-        official["app"] = built_reference(prefix, files, "app", official["python"], requirements)
+        official["app"] = built_reference(prefix, files, "app", official["python"], requirements, app_name)
         wanted = Wanted(
             source=self.get_option("source"),
             family=self.get_option("family"),
             official=official,
-            built=built_references(prefix, files, requirements),
+            built=built_references(prefix, files, requirements, app_name),
             rebuild=self.get_option("rebuild"),
+            names=wanted_names,
         )
         try:
             # Below the engine's own patience with a registry that swallows packets.

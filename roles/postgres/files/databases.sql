@@ -1,5 +1,6 @@
 -- The statements that make roles, database, privileges and mark what is declared; none when all is. Read twice: APPLY=false
 -- prints them, APPLY=true runs them. Names and passwords come from the environment (\getenv: psql 14 or later).
+-- Owner and runtime role may be the same: UNION makes one of them.
 \set QUIET on
 \set ON_ERROR_STOP on
 \pset tuples_only on
@@ -28,20 +29,21 @@ SET log_min_duration_statement = -1;
 \endif
 
 SELECT format('CREATE ROLE %I', name)
-FROM (VALUES (:'owner'), (:'runtime')) AS wanted (name)
+FROM (SELECT :'owner' UNION SELECT :'runtime') AS wanted (name)
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
 :run
 
 SELECT format('ALTER ROLE %I LOGIN NOSUPERUSER NOCREATEROLE NOREPLICATION NOBYPASSRLS %s', name,
               CASE WHEN createdb THEN 'CREATEDB' ELSE 'NOCREATEDB' END)
-FROM (VALUES (:'owner', :'disposable'::boolean), (:'runtime', false)) AS wanted (name, createdb)
+FROM (SELECT :'owner', :'disposable'::boolean UNION SELECT :'runtime', :'disposable'::boolean AND :'runtime' = :'owner')
+     AS wanted (name, createdb)
 LEFT JOIN pg_roles ON rolname = name
 WHERE (rolcanlogin, rolsuper, rolcreaterole, rolreplication, rolbypassrls, rolcreatedb)
       IS DISTINCT FROM (true, false, false, false, false, createdb)
 :run
 
 SELECT format('ALTER ROLE %I PASSWORD %L', name, password)
-FROM (VALUES (:'owner', :'owner_password', :'owner_fails'::boolean), (:'runtime', :'runtime_password', :'runtime_fails'::boolean))
+FROM (SELECT :'owner', :'owner_password', :'owner_fails'::boolean UNION SELECT :'runtime', :'runtime_password', :'runtime_fails'::boolean)
      AS wanted (name, password, fails)
 WHERE fails
 :run
