@@ -1,12 +1,15 @@
 """The app container's command and the callback's, as processes of their own on ports of their own."""
 
 import asyncio
+import base64
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
 import sys
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,11 +17,15 @@ from pathlib import Path
 import httpx
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
-from src.core.config import OwnerSettings, ServerSettings, load
+from src.core.config import OwnerSettings, ServerSettings, Settings, load
+from src.core.encrypted_rows import TABLE
+from src.core.encryption import Keyring
 from src.core.migrate import downgrade, in_transaction
 from src.core.server import SOURCE
 from src.core.tls import client_context
+from tests import factories
 
 PATIENCE = 60
 CALLBACKS_VARIABLES = (
@@ -182,10 +189,68 @@ async def test_callback_needs_only_its_own_variables(port: int, http: httpx.Asyn
     async with serving("src.callback", port=port, env=env | {"CALLBACK_PORT": str(port)}) as server:
         await server.read(f"Uvicorn running on https://0.0.0.0:{port}")
         assert (await http.get(f"{server.url}/health")).json() == {"status": "ok"}
-        assert (await http.get(f"{server.url}/?code=C0de&state=5tate")).status_code == 501
+        # The running app, asked over verified TLS, knows no such state.
+        assert (await http.get(f"{server.url}/?code=C0de&state=5tate")).status_code == 400
         server.process.send_signal(signal.SIGTERM)
         rest, _ = await asyncio.wait_for(server.process.communicate(), 10)
     assert "C0de" not in "".join(server.log) + rest.decode()
+
+
+async def test_a_needed_encryption_key_cannot_be_dropped(
+    scratch: OwnerSettings, env: dict[str, str], port: int
+) -> None:
+    before, after = (base64.urlsafe_b64encode(os.urandom(32)).decode() for _ in range(2))
+    old = Keyring.parse(before)
+    row_id = uuid.uuid4()
+    place = {"table": TABLE, "column": "access_token_encrypted", "row_id": row_id}
+    engine = create_async_engine(scratch.app_database_url.get_secret_value())
+    async with AsyncSession(engine, expire_on_commit=False) as session:
+        provider = await factories.provider(session, await factories.user(session))
+        connection = await factories.connection(session, provider)
+        value = old.encrypt("token", **place)
+        await factories.token(
+            session, connection, id=row_id, access_token_encrypted=value, key_id=old.primary_id
+        )
+    await engine.dispose()
+    async with serving("src.start", port=port, env=env | {"ENCRYPTION_KEY": after}) as server:
+        output, _ = await asyncio.wait_for(server.process.communicate(), PATIENCE)
+    assert server.process.returncode == 1
+    (line,) = (line for line in output.decode().splitlines() if "level=error" in line)
+    assert f"ENCRYPTION_KEY: lacks the key {old.primary_id}, under which provider_tokens has rows: 1" in line
+    assert not {before, after} & set(re.split(r"[\s\"',]", output.decode()))
+    async with serving("src.start", port=port, env=env | {"ENCRYPTION_KEY": f"{after},{before}"}) as server:
+        await server.read("Uvicorn running")
+
+
+async def test_every_line_has_one_form_and_none_a_secret(
+    env: dict[str, str], port: int, http: httpx.AsyncClient
+) -> None:
+    """Where everything is logged that there is to log."""
+    env |= {"LOG_LEVEL": "DEBUG", "DB_ECHO": "true"}
+    token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJub2JvZHkifQ.c2lnbmF0dXJl"
+    headers = {
+        "Authorization": f"Bearer {token}",
+        "Cookie": "__Host-dashtam-0=C00kie",
+        "X-Request-ID": "a-request",
+    }
+    async with serving("src.start", port=port, env=env) as server:
+        await server.read("Uvicorn running")
+        assert (await http.get(f"{server.url}/ready", headers=headers)).status_code == 200
+        assert (await http.get(f"{server.url}/api/v1/auth/me", headers=headers)).status_code == 401
+        await http.get(f"{server.url}/api/v1/password-resets/T0ken", headers=headers)
+        await http.get(f"{server.url}/none/T0ken?code=C0de&state=5tate", headers=headers)
+        credentials = {"email": "nobody@example.org", "password": "Passw0rd!"}
+        await http.post(f"{server.url}/api/v1/auth/login", json=credentials, headers=headers)
+        server.process.send_signal(signal.SIGTERM)
+        rest, _ = await asyncio.wait_for(server.process.communicate(), PATIENCE)
+    log = "".join(server.log) + rest.decode()
+    assert not [line for line in log.splitlines() if not line.startswith(("time=", "    | "))]
+    assert "request_id=a-request method=GET route=/api/v1/password-resets/{token}" in log
+    assert "request_id=a-request method=GET route=(none) status=404" in log
+    assert "logger=sqlalchemy.engine" in log
+    said = ["T0ken", "C0de", "5tate", "C00kie", "Passw0rd!", token, token.rpartition(".")[2]]
+    secrets = load(Settings).secret_values() + load(OwnerSettings).secret_values()
+    assert not [secret for secret in said + secrets if secret in log]
 
 
 async def answers(http: httpx.AsyncClient, server: Server, expected: dict[str, str]) -> None:
