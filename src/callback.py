@@ -275,6 +275,8 @@ def create_app(settings: CallbackSettings | None = None) -> Starlette:
         exception_handlers={HTTPException: _http_exception},
         lifespan=_lifespan,
     )
+    # It would send the browser on with the code, without our headers.
+    app.router.redirect_slashes = False
     app.state.relay = Relay(settings)
     return app
 

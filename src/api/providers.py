@@ -81,7 +81,7 @@ class ProviderPage(BaseModel):
     pages: int
 
 
-@router.post("", status_code=201, responses=responses(409))
+@router.post("", status_code=201, responses=responses(400, 409))
 async def create_provider(
     user: CurrentUser, context: ContextDependency, body: NewProvider, response: Response
 ) -> ProviderOut:
@@ -140,7 +140,7 @@ async def get_provider(user: CurrentUser, session: SessionDependency, provider_i
     return ProviderOut.of(await providers.get(session, user.id, provider_id))
 
 
-@router.patch("/{provider_id}", responses=responses(404, 409))
+@router.patch("/{provider_id}", responses=responses(400, 404, 409))
 async def change_provider(
     user: CurrentUser, context: ContextDependency, provider_id: uuid.UUID, body: ProviderChanges
 ) -> ProviderOut:
