@@ -18,8 +18,8 @@ from src.models import Provider, ProviderConnection, ProviderToken, User
 from src.models.provider import ConnectionStatus
 
 PASSWORD = "Correct-horse-7"
-# Hashed once, with the least work that argon2 allows.
-PASSWORD_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+# The least work that argon2 allows.
+hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 Row = TypeVar("Row", bound=SQLModel)
 
@@ -36,7 +36,7 @@ async def user(session: AsyncSession, **values: Any) -> User:
     """Somebody who has verified their address; their password is ``PASSWORD``."""
     default = {
         "email": f"{uuid.uuid4().hex}@example.org",
-        "password_hash": PASSWORD_HASH,
+        "password_hash": hasher.hash(PASSWORD),
         "name": "Ann Example",
         "email_verified_at": datetime.now(UTC),
     }

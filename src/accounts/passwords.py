@@ -9,25 +9,15 @@ from typing import Annotated
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import ARGON2_VERSION
 from pydantic import AfterValidator, Field, SecretStr
 
 MIN_LENGTH = 8
 MAX_LENGTH = 128
 
-_hasher = PasswordHasher()
+hasher = PasswordHasher()
 # A hash takes 64 MiB and a core's time: off the event loop, and no more at once than there are cores.
-_threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="argon2")
-
-
-def _base64(value: bytes) -> str:
-    return base64.b64encode(value).decode().rstrip("=")
-
-
-# Looks like a hash of today's parameters and is the hash of nothing: to verify against it takes as long.
-_NOBODYS = (
-    f"$argon2id$v=19$m={_hasher.memory_cost},t={_hasher.time_cost},p={_hasher.parallelism}"
-    f"${_base64(bytes(_hasher.salt_len))}${_base64(bytes(_hasher.hash_len))}"
-)
+threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="argon2")
 
 
 def missing(password: str) -> list[str]:
@@ -63,7 +53,7 @@ NewPassword = Annotated[
 
 
 async def hashed(password: SecretStr) -> str:
-    return await asyncio.get_running_loop().run_in_executor(_threads, _hasher.hash, _bytes(password))
+    return await asyncio.get_running_loop().run_in_executor(threads, hasher.hash, _bytes(password))
 
 
 async def is_right(password: SecretStr, password_hash: str | None) -> bool:
@@ -71,16 +61,25 @@ async def is_right(password: SecretStr, password_hash: str | None) -> bool:
 
     def verify() -> bool:
         try:
-            return _hasher.verify(password_hash or _NOBODYS, _bytes(password))
+            return hasher.verify(password_hash or nobodys_hash(), _bytes(password))
         except (VerificationError, InvalidHashError):
             return False
 
-    return await asyncio.get_running_loop().run_in_executor(_threads, verify)
+    return await asyncio.get_running_loop().run_in_executor(threads, verify)
 
 
 def is_outdated(password_hash: str) -> bool:
     """Whether a hash was made with other parameters than today's."""
-    return _hasher.check_needs_rehash(password_hash)
+    return hasher.check_needs_rehash(password_hash)
+
+
+def nobodys_hash() -> str:
+    """No password's hash, of today's parameters: to compare with it takes as long as with somebody's."""
+    salt, value = (
+        base64.b64encode(bytes(length)).decode().rstrip("=") for length in (hasher.salt_len, hasher.hash_len)
+    )
+    parameters = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+    return f"$argon2id$v={ARGON2_VERSION}${parameters}${salt}${value}"
 
 
 def _bytes(password: SecretStr) -> bytes:

@@ -66,6 +66,7 @@ async def request_reset(
     # All that depends on the address comes after the answer. That the database answers is asked now, so that
     # nobody waits for a mail that cannot come.
     await session.connection()
+    await session.close()
     background.add_task(_mail_link, request, body.email)
     return ResetAccepted()
 

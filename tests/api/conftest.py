@@ -2,10 +2,14 @@
 
 The app's sessions and the test's share one connection, that of the runtime role: a commit ends a savepoint,
 and all of it is rolled back when the test is over. One connection does one thing at a time: requests that
-overlap need a database that commits (``scratch``).
+overlap are tested in ``committing/``, on a clone of the database where commits are real.
 """
 
-from collections.abc import AsyncIterator, Callable
+import logging
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
 
 import httpx
 import pytest
@@ -13,7 +17,7 @@ from fastapi import FastAPI
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from src.accounts import access_tokens
+from src.accounts import access_tokens, mail, passwords
 from src.core.config import Settings
 from src.core.database import create_engine
 from src.core.revisions import heads
@@ -22,6 +26,12 @@ from src.models import User
 from tests import factories
 
 Login = Callable[[User], dict[str, str]]
+
+
+@pytest.fixture(autouse=True)
+def _cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Argon2 at its cheapest, else it would be half of what these tests take."""
+    monkeypatch.setattr(passwords, "hasher", factories.hasher)
 
 
 @pytest.fixture
@@ -39,10 +49,63 @@ async def app(
 
 @pytest.fixture
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """Whatever the app does not handle is an answer with 500, as it is for a real client."""
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="https://app") as client:
+    """Whatever the app does not handle is an answer with 500, as it is for a real client.
+
+    Every answer must be one that the OpenAPI document has for its operation.
+    """
+
+    documented = _documented()
+
+    async def is_documented(response: httpx.Response) -> None:
+        for (method, path), statuses in documented.items():
+            if method == response.request.method and path.fullmatch(response.url.path):
+                assert str(response.status_code) in statuses, response.text
+
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app, raise_app_exceptions=False),
+        base_url="https://app",
+        event_hooks={"response": [is_documented]},
+    ) as client:
         yield client
+
+
+@cache
+def _documented() -> dict[tuple[str, re.Pattern[str]], set[str]]:
+    """Of each operation in the OpenAPI document, the statuses that it has."""
+    return {
+        (method.upper(), re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)))): set(
+            operation["responses"]
+        )
+        for path, operations in create_app().openapi()["paths"].items()
+        for method, operation in operations.items()
+    }
+
+
+@dataclass(frozen=True)
+class ReceivedMail:
+    to: str
+    subject: str
+    link: str
+
+    @property
+    def token(self) -> str:
+        return self.link.partition("?token=")[2]
+
+
+@pytest.fixture
+def mails() -> Iterator[list[ReceivedMail]]:
+    """All mails that were sent so far."""
+    received: list[ReceivedMail] = []
+
+    class Mailbox(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            assert isinstance(record.args, tuple)
+            received.append(ReceivedMail(*map(str, record.args)))
+
+    mailbox = Mailbox()
+    mail.logger.addHandler(mailbox)
+    yield received
+    mail.logger.removeHandler(mailbox)
 
 
 @pytest.fixture
