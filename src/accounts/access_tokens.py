@@ -57,6 +57,6 @@ def read(token: str, key: SecretStr) -> Access:
             options={"require": ["iss", "aud", "sub", "iat", "exp"]},
         )
         sid = claims.get("sid")
-        return Access(uuid.UUID(claims["sub"]), uuid.UUID(sid) if sid else None)
+        return Access(uuid.UUID(claims["sub"]), None if sid is None else uuid.UUID(str(sid)))
     except (jwt.InvalidTokenError, ValueError):
         raise InvalidAccessTokenError from None

@@ -1,0 +1,44 @@
+"""One spelling of each address."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.accounts import addresses
+
+
+@pytest.mark.parametrize(
+    ("given_", "normal"),
+    [
+        ("ann@example.org", "ann@example.org"),
+        ("ANN.Example+Tag@EXAMPLE.ORG", "ann.example+tag@example.org"),
+        ("ann@EXÄMPLE.org", "ann@xn--exmple-cua.org"),
+        ("ann@xn--exmple-cua.org", "ann@xn--exmple-cua.org"),
+        ("o'hara@example.org", "o'hara@example.org"),
+    ],
+)
+def test_an_address_is_normalised(given_: str, normal: str) -> None:
+    assert addresses.normalise(given_) == normal
+
+
+@pytest.mark.parametrize(
+    "given_",
+    ["", "ann", "ann@", "@example.org", "ann@example", "a@b@example.org", "änn@example.org", "ann@[::1]"],
+)
+def test_what_is_no_address_is_refused_without_being_repeated(given_: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"^is not an e-mail address \(before the @, only ASCII is accepted\)$"
+    ):
+        addresses.normalise(given_)
+
+
+@given(st.emails() | st.text() | st.tuples(st.text(), st.text()).map("@".join))
+def test_the_normal_spelling_is_ascii_in_lower_case_and_its_own_normal_spelling(given_: str) -> None:
+    try:
+        normal = addresses.normalise(given_)
+    except ValueError:
+        return
+    assert normal.isascii()
+    assert normal.isprintable()
+    assert normal == normal.lower() == addresses.normalise(normal)
+    assert len(normal) <= addresses.MAX_LENGTH
