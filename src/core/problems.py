@@ -9,6 +9,7 @@ import asyncpg
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 from redis.exceptions import RedisError
@@ -17,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from src.core.request_ids import current_request_id
 
@@ -154,7 +156,19 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     raised = cast(HTTPException, error)
     phrase = HTTPStatus(raised.status_code).phrase
     headers = dict(raised.headers) if raised.headers else None
+    if raised.status_code == 405:
+        headers = {"Allow": ", ".join(sorted(_methods(request)))}
     return answer(Problem(raised.status_code, phrase.lower().replace(" ", "-"), f"{phrase}.", headers))
+
+
+def _methods(request: Request) -> set[str]:
+    """What the path can be asked (RFC 9110, 10.2.1); Starlette names the methods of one route alone."""
+    return {
+        method
+        for route in iter_route_contexts(request.app.routes)
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
 
 
 async def _invalid_request(request: Request, error: Exception) -> Response:
@@ -201,6 +215,8 @@ def _document(document: dict[str, Any]) -> dict[str, Any]:
             documented = operation["responses"]
             if "422" in documented:
                 documented["422"] = _documented(422)
-            for status in (500, 503) if path.startswith("/api/") else (500,):
+            always = (500, 503) if path.startswith("/api/") else (500,)
+            # A body that is no UTF-8 is not even one that is not as documented.
+            for status in (400, *always) if "requestBody" in operation else always:
                 documented.setdefault(str(status), _documented(status))
     return document

@@ -61,6 +61,10 @@ def app() -> FastAPI:
     async def accounts(account: Account, page: Annotated[int, Query(ge=1)] = 1) -> None:
         """Nothing gets here."""
 
+    @app.get("/api/accounts")
+    async def list_accounts() -> None:
+        """Another method of the same path."""
+
     @app.get("/api/legacy")
     async def legacy() -> None:
         raise HTTPException(403, {"password": SECRET})
@@ -103,7 +107,14 @@ async def test_no_such_path(client: httpx.AsyncClient) -> None:
 async def test_no_such_method(client: httpx.AsyncClient) -> None:
     response = await client.delete("/api/accounts")
     problem_of(response, 405, "method-not-allowed")
-    assert response.headers["allow"] == "POST"
+    assert response.headers["allow"] == "GET, POST"
+
+
+async def test_a_body_that_is_no_text(client: httpx.AsyncClient) -> None:
+    response = await client.post(
+        "/api/accounts", content=b"\xff", headers={"Content-Type": "application/json"}
+    )
+    problem_of(response, 400, "bad-request")
 
 
 async def test_what_others_raise_says_no_more_than_its_status(client: httpx.AsyncClient) -> None:
@@ -219,7 +230,7 @@ async def test_every_error_is_documented(app: FastAPI, client: httpx.AsyncClient
     paths = document["paths"]
     statuses = {path: set(next(iter(operations.values()))["responses"]) for path, operations in paths.items()}
     assert statuses["/api/problem"] == {"200", "409", "500", "503"}
-    assert statuses["/api/accounts"] == {"201", "422", "500", "503"}
+    assert statuses["/api/accounts"] == {"201", "400", "422", "500", "503"}
     assert statuses["/health"] == {"200", "500"}
     for operations in paths.values():
         for status, documented in next(iter(operations.values()))["responses"].items():
