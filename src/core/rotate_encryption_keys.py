@@ -19,7 +19,7 @@ from asyncpg import Connection, Record
 
 from src.core import logs
 from src.core.config import ConfigurationError, DatabaseAddress, Settings, load
-from src.core.encrypted_rows import COLUMNS, KEY_OF, TABLE, rows_by_key
+from src.core.encrypted_rows import COLUMNS, KEY_OF, TABLE, require_keys, rows_by_key
 from src.core.encryption import DecryptionError, Keyring
 from src.core.wait import DatabaseUnavailableError, wait_for_database
 
@@ -111,6 +111,7 @@ async def rotate(settings: Settings) -> bool:
     connection = await wait_for_database(address, "APP_DATABASE_URL", limit=10)
     try:
         logger.info("Rows of %s by key: %s", TABLE, _listed(await rows_by_key(connection)))
+        await require_keys(connection, keyring)
         rotation = Rotation(connection, keyring)
         left = await rotation.run()
         if left:

@@ -259,9 +259,20 @@ async def test_the_command_fails_without_the_key(scratch: OwnerSettings, connect
     process = await command(scratch, NEW)
     output = await finished(process)
     assert process.returncode == 1
-    assert f"ENCRYPTION_KEY has no key {old.primary_id}" in output
-    assert "Drop no key yet: 3 rows cannot be read" in output
-    assert "Traceback" not in output
+    _, refusal = output.splitlines()
+    assert (
+        f"ENCRYPTION_KEY: lacks the key {old.primary_id}, under which provider_tokens has rows: 3" in refusal
+    )
+
+
+async def test_the_command_fails_where_rows_are_left(scratch: OwnerSettings, connection: Connection) -> None:
+    await add(connection, old, 3)
+    await connection.execute("UPDATE provider_tokens SET access_token_encrypted = 'x' WHERE ctid = '(0,1)'")
+    process = await command(scratch, f"{NEW},{OLD}")
+    output = await finished(process)
+    assert process.returncode == 1
+    assert "Encrypted 2 rows anew" in output
+    assert "Drop no key yet: 1 rows cannot be read, 0 are held by others" in output
 
 
 async def test_a_killed_command_is_taken_up_again(
