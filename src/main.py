@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import iter_route_contexts
 
+from src.accounts import mail
 from src.api import auth, authorization, password_resets, provider_types, providers, relay
 from src.core import logs, problems
 from src.core.config import Settings, load
@@ -27,6 +28,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.audit_sessions = app.state.sessions
     app.state.redis = create_redis(settings)
     app.state.migration_heads = heads()
+    mail.announce(settings)
     try:
         yield
     finally:

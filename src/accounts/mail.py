@@ -36,6 +36,12 @@ def password_reset(to: str, token: str) -> Mail:
     return Mail(to, "Choose a new password", "/reset-password", token)
 
 
+def announce(settings: Settings) -> None:
+    """Say at the start what will not work."""
+    if settings.environment == "production":
+        logger.warning("No mail can be sent from here yet: registrations and password resets answer 503")
+
+
 def require_transport(settings: Settings) -> None:
     """:class:`MailUnavailable` where :func:`send` could not keep its promise."""
     if settings.environment == "production":

@@ -44,6 +44,16 @@ def test_in_production_nothing_is_pretended(settings: Settings, caplog: pytest.L
     with pytest.raises(mail.MailUnavailable):
         mail.send(production, mail.verification("ann@example.org", "to-ken_1"))
     assert not caplog.messages
+    mail.announce(production)
+    assert caplog.messages == [
+        "No mail can be sent from here yet: registrations and password resets answer 503"
+    ]
+
+
+def test_elsewhere_there_is_nothing_to_announce(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    mail.announce(settings)
+    assert not caplog.messages
 
 
 def test_tokens_need_no_quoting_in_a_link_and_do_not_repeat() -> None:
