@@ -217,6 +217,6 @@ def _document(document: dict[str, Any]) -> dict[str, Any]:
                 documented["422"] = _documented(422)
             always = (500, 503) if path.startswith("/api/") else (500,)
             # A body that is no UTF-8 is not even one that is not as documented.
-            for status in (400, *always) if "requestBody" in operation else always:
+            for status in (400, 413, *always) if "requestBody" in operation else always:
                 documented.setdefault(str(status), _documented(status))
     return document

@@ -1,4 +1,4 @@
-"""What every request to our servers gets: an id, one line in the log, an answer whatever goes wrong."""
+"""What every request to our servers gets: an id, a limit, a line in the log, an answer whatever happens."""
 
 import logging
 import re
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,6 +16,8 @@ from src.core.request_ids import HEADER, serving
 
 # Of another server or a client: room for a UUID or a trace id, nothing that disfigures a line of the log.
 ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{8,64}")
+# Bytes. Ten times what any endpoint is sent; a body is read into memory before anybody is asked who they are.
+MAX_BODY = 64 * 1024
 PROBES = frozenset({"/health", "/ready"})
 
 logger = logging.getLogger(__name__)
@@ -46,7 +49,15 @@ class RequestMiddleware:
             await self._serve(scope, receive, send, request_id)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
-        status = 0
+        status = received = 0
+
+        async def limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > MAX_BODY:
+                raise HTTPException(413)
+            return message
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -57,7 +68,7 @@ class RequestMiddleware:
 
         begun = time.perf_counter()
         try:
-            await self._app(scope, receive, answer)
+            await self._app(scope, limited, answer)
         except Exception:
             logger.exception("Not handled")
             if status:

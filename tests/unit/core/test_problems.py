@@ -160,6 +160,25 @@ async def test_what_is_no_json_object_is_invalid_input(client: httpx.AsyncClient
     assert SECRET not in response.text
 
 
+async def test_a_body_that_would_fill_the_memory_is_not_read(client: httpx.AsyncClient) -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 1
+            yield b"{" + b" " * 1023
+
+    for content in (endless(), b" " * 10**6):
+        response = await client.post(
+            "/api/accounts", content=content, headers={"Content-Type": "application/json"}
+        )
+        assert response.status_code == 413
+        assert response.headers["content-type"] == MEDIA_TYPE
+        assert response.json()["type"].endswith("-too-large")
+    assert sent <= 66
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -230,7 +249,7 @@ async def test_every_error_is_documented(app: FastAPI, client: httpx.AsyncClient
     paths = document["paths"]
     statuses = {path: set(next(iter(operations.values()))["responses"]) for path, operations in paths.items()}
     assert statuses["/api/problem"] == {"200", "409", "500", "503"}
-    assert statuses["/api/accounts"] == {"201", "400", "422", "500", "503"}
+    assert statuses["/api/accounts"] == {"201", "400", "413", "422", "500", "503"}
     assert statuses["/health"] == {"200", "500"}
     for operations in paths.values():
         for status, documented in next(iter(operations.values()))["responses"].items():
