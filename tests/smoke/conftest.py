@@ -19,6 +19,7 @@ APP = "https://app:8000"
 CALLBACK = "https://callback:8182"
 FAKE_SCHWAB = "https://fake-schwab:9443"
 PASSWORD = "Correct-horse-7"
+PATIENCE = 60  # seconds: a busy machine fails no test
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +30,7 @@ def settings() -> Settings:
 @pytest.fixture
 async def http(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """A client that trusts our CA beside the system's and verifies everything."""
-    async with httpx.AsyncClient(verify=client_context(settings.tls_ca_file)) as client:
+    async with httpx.AsyncClient(verify=client_context(settings.tls_ca_file), timeout=PATIENCE) as client:
         yield client
 
 
@@ -82,7 +83,10 @@ async def browsers(settings: Settings) -> AsyncIterator[Browsers]:
 
     def browser() -> httpx.AsyncClient:
         transport = httpx.AsyncHTTPTransport(verify=client_context(settings.tls_ca_file))
-        made.append(httpx.AsyncClient(transport=ConnectTo(transport, published), follow_redirects=True))
+        client = httpx.AsyncClient(
+            transport=ConnectTo(transport, published), follow_redirects=True, timeout=PATIENCE
+        )
+        made.append(client)
         return made[-1]
 
     yield browser
@@ -125,7 +129,7 @@ def account(settings: Settings) -> Iterator[Account]:
 async def register(settings: Settings) -> Account:
     address = f"smoke-{secrets.token_hex(8)}@example.org"
     context = client_context(settings.tls_ca_file)
-    async with httpx.AsyncClient(base_url=f"{APP}/api/v1", verify=context) as http:
+    async with httpx.AsyncClient(base_url=f"{APP}/api/v1", verify=context, timeout=PATIENCE) as http:
         person = {"email": address, "password": PASSWORD, "name": "Smoke"}
         registered = await http.post("/auth/register", json=person)
         assert registered.status_code == 201, registered.text
