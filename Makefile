@@ -155,7 +155,7 @@ restore: engine ## dev's database from a backup: make restore LIMIT=dev FILE=bac
 	@$(call play,playbooks/restore.yml $(limit) $(if $(FILE),-e $(call quote,{"backup_source": $(call json_string,$(FILE))})))
 
 ##@ Tests
-.PHONY: test test-up test-setup test-down test-rebuild test-status test-verify test-unit test-integration test-smoke ci-test lint
+.PHONY: test test-up test-setup test-down test-rebuild test-status test-verify test-unit test-integration test-smoke test-foreign ci-test lint
 test: engine ## all tests, with coverage, beside a running dev; ARGS="-k name" selects
 	@$(call play,playbooks/test.yml $(call pytest_args,$(ARGS)))
 
@@ -185,6 +185,9 @@ test-rebuild: engine ## its images anew, then up
 
 test-status: engine ## what runs of it
 	@$(call play,playbooks/status.yml --limit test)
+
+test-foreign: engine ## the roles as they are, for somebody else's application (minutes)
+	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini tests/foreign $(ARGS))
 
 ci-test: engine ## all tests in the ci environment
 	@$(call play,$(ci) playbooks/test.yml $(call pytest_args,$(ARGS)))

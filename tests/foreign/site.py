@@ -79,7 +79,7 @@ class Site:
         return self.folder.name
 
     def play(self, playbook: str, *arguments: str, code: int = 0) -> str:
-        """Run a playbook with the folder's settings alone; return what it printed. It must end with that code."""
+        """Run a playbook with no settings but its own; return what it printed. It must end with that code."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
         run = subprocess.run(
             [ANSIBLE_PLAYBOOK, playbook, "-e", f"images_prefix={IMAGES_PREFIX}", *arguments],

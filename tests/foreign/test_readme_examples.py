@@ -21,12 +21,11 @@ app = Starlette(routes=[Route("/", lambda request: PlainTextResponse("good day")
 """
 
 
-def paste(site: Site, role: str) -> None:
-    """Make the first play of a role's README the site's playbook."""
+def paste(site: Site, role: str, number: int = 0) -> None:
+    """Make a play of a role's README, or of all roles' (``.``), the site's playbook."""
     readme = (ROOT / "roles" / role / "README.md").read_text()
-    example = re.search(r"^```yaml\n(- hosts: .*?)^```", readme, re.DOTALL | re.MULTILINE)
-    assert example
-    (site.folder / "playbook.yml").write_text(example[1])
+    examples = re.findall(r"^```yaml\n(- hosts: .*?)^```", readme, re.DOTALL | re.MULTILINE)
+    (site.folder / "playbook.yml").write_text(examples[number])
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +43,29 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.mark.parametrize(
-    "role", ["engine", "validate", "keys", "env_file", "certificates", "network", "redis"]
+    "role", ["engine", "validate", "keys", "env_file", "certificates", "network", "redis", "."]
 )
 def test_as_it_is(shop: Site, role: str) -> None:
     paste(shop, role)
     shop.play("playbook.yml")
     assert changed(shop.play("playbook.yml")) == 0
+
+
+def test_several_services_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OWNER_PASSWORD", "good day")
+    site = Site.make(tmp_path)
+    paste(site, ".", 1)
+    try:
+        site.play("playbook.yml")
+        assert changed(site.play("playbook.yml")) == 0
+        assert {name.rpartition("-")[2] for name in site.objects()} == {
+            "postgres",
+            "redis",
+            "data",
+            "network",
+        }
+    finally:
+        site.remove()
 
 
 def test_a_database_and_its_backup(shop: Site) -> None:

@@ -119,6 +119,16 @@ def test_an_example_gives_what_is_required_and_nothing_unknown(role: str) -> Non
 
 
 @pytest.mark.parametrize("role", NAMES)
+def test_the_overview_tells_what_must_be_said(role: str) -> None:
+    (row,) = (
+        line for line in (ROLES / "README.md").read_text().splitlines() if line.startswith(f"| [{role}](")
+    )
+    required = {name for name, option in specs(role)["main"]["options"].items() if option.get("required")}
+    # The service roles hand container its specs.
+    assert {name for name in required if f"`{name}`" not in row} <= {"container_specs"}
+
+
+@pytest.mark.parametrize("role", NAMES)
 def test_the_specs_tell_the_defaults(role: str) -> None:
     file = ROLES / role / "defaults/main.yml"
     defaults = yaml.safe_load(file.read_text()) or {}
