@@ -46,8 +46,8 @@ logger = logging.getLogger(__name__)
 class Link:
     """What the user opens, in the browser that is to finish, within ``expires_in`` seconds."""
 
-    auth_url: str
-    state: str
+    auth_url: str = field(repr=False)
+    state: str = field(repr=False)
     expires_in: int
 
 

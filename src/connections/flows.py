@@ -14,7 +14,7 @@ import json
 import re
 import secrets
 import uuid
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from redis.asyncio import Redis
 
@@ -27,7 +27,7 @@ class Flow:
     user_id: uuid.UUID
     provider_id: uuid.UUID
     provider_key: str
-    code_verifier: str
+    code_verifier: str = field(repr=False)
     # The hash of the browser's cookie; none until the link was opened.
     browser: str | None = None
 
@@ -40,14 +40,14 @@ class Flow:
 
 @dataclass(frozen=True)
 class Started:
-    state: str
-    ticket: str
+    state: str = field(repr=False)
+    ticket: str = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Opened:
     flow: Flow
-    cookie: str
+    cookie: str = field(repr=False)
 
 
 class FlowStore:

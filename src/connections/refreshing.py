@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
-from redis.exceptions import LockError
+from redis.exceptions import RedisError
 from sqlalchemy import select
 from sqlmodel import col
 
@@ -96,8 +96,9 @@ async def _lock(context: Context, provider_id: uuid.UUID) -> AsyncIterator[None]
     finally:
         try:
             await lock.release()
-        except LockError:
-            logger.warning("The lock for refreshing %s expired before it was released", provider_id)
+        except RedisError as error:
+            # It has expired, or will: that is no reason to call what was done a failure.
+            logger.warning("The lock for refreshing %s was not released: %s", provider_id, error)
 
 
 Version = tuple[object, ...]

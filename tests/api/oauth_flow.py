@@ -65,7 +65,7 @@ class OAuthFlow:
     async def consent(self, opened: Opened) -> dict[str, str]:
         """The parameters that the provider sends the browser back with."""
         context = client_context(self.settings.tls_ca_file)
-        async with httpx.AsyncClient(verify=context) as browser:
+        async with httpx.AsyncClient(verify=context, timeout=60) as browser:
             response = await browser.get(opened.authorization_url)
         assert response.status_code == 302, response.text
         query = parse_qs(urlsplit(response.headers["Location"]).query)

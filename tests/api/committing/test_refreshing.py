@@ -85,7 +85,7 @@ async def test_a_failure_is_everybodys(
     connected: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(transport, "TIMEOUT", 2.0)
+    monkeypatch.setattr(transport, "TIMEOUT", 5.0)
     switch(flow, answer="slow")
     answers = await asyncio.gather(*(flow.client.patch(url, headers=login(user)) for _ in range(3)))
     assert [(answer.status_code, code_of(answer)) for answer in answers] == [(504, "provider-timeout")] * 3

@@ -4,12 +4,21 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from src import callback
+from src.connections import transport
 from src.core.config import Settings
 from src.models import Provider, User
 from tests import factories
 from tests.api.conftest import Login
 from tests.api.fake_schwab import Served
 from tests.api.oauth_flow import OAuthFlow
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine fails no test; a test about time says what time it means."""
+    monkeypatch.setattr(transport, "TIMEOUT", 60.0)
+    monkeypatch.setattr(callback, "CONNECT_TIMEOUT", 60.0)
 
 
 @pytest.fixture
