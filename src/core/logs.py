@@ -1,6 +1,6 @@
 """One log format for every process of ours, uvicorn's own lines included: logfmt, on standard error.
 
-    time=2026-11-21T13:12:02.199Z level=info msg="GET /health 200" logger=src.core.requests request_id=1f0c...
+    time=2026-11-21T13:12:02.199Z level=info msg="Migrations completed successfully" logger=src.core.migrate
 
 Modules log with ``logging`` (or structlog) and name further fields in ``extra``. An event is one line; only a
 traceback follows its line, indented, so that nothing in it passes for an event. What looks like a secret is
@@ -147,15 +147,15 @@ def _render(logger: WrappedLogger, method: str, event: EventDict) -> str:
 def _value(name: str, value: object, exempt: bool) -> object:
     if value is None or isinstance(value, bool | int | float):
         return value
-    if exempt:
-        return _CONTROL.sub(_escaped, str(value))
-    return STRUCK if _SECRET_NAME.fullmatch(name) else _CONTROL.sub(_escaped, _struck(str(value)))
+    if not exempt and _SECRET_NAME.fullmatch(name):
+        return STRUCK
+    return _CONTROL.sub(_escaped, _struck(str(value), () if exempt else _PATTERNS))
 
 
-def _struck(text: str) -> str:
+def _struck(text: str, patterns: Iterable[tuple[re.Pattern[str], str]] = _PATTERNS) -> str:
     for secret in _hidden:
         text = text.replace(secret, STRUCK)
-    for pattern, replacement in _PATTERNS:
+    for pattern, replacement in patterns:
         text = pattern.sub(replacement, text)
     return text
 

@@ -15,6 +15,7 @@ import time
 import uuid
 from dataclasses import dataclass, field
 
+import asyncpg
 from asyncpg import Connection, Record
 
 from src.core import logs
@@ -146,6 +147,8 @@ def main() -> int:
     except (ConfigurationError, DatabaseUnavailableError) as error:
         for line in str(error).splitlines():
             logger.error("%s", line)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        logger.error("%s; what is done is done, and the next run does the rest", error)
     except KeyboardInterrupt:
         logger.error("Interrupted; what is done is done, and the next run does the rest")
     return 1

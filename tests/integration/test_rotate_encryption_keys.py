@@ -275,6 +275,29 @@ async def test_the_command_fails_where_rows_are_left(scratch: OwnerSettings, con
     assert "Drop no key yet: 1 rows cannot be read, 0 are held by others" in output
 
 
+async def test_a_command_whose_database_goes_says_one_line(
+    scratch: OwnerSettings, connection: Connection, other: Connection
+) -> None:
+    ids = await add(connection, old, 2)
+    async with other.transaction():
+        await other.execute("SELECT 1 FROM provider_tokens WHERE id = $1 FOR UPDATE", ids[0])
+        process = await command(scratch, f"{NEW},{OLD}")
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                await asyncio.sleep(0.05)
+                if (await rows_by_key(connection)).get(new.primary_id) == 1:
+                    break
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND NOT pid = ANY ($1)",
+            [connection.get_server_pid(), other.get_server_pid()],
+        )
+        output = await finished(process)
+    assert process.returncode == 1
+    assert "the next run does the rest" in output.splitlines()[-1]
+    assert "Traceback" not in output
+
+
 async def test_a_killed_command_is_taken_up_again(
     scratch: OwnerSettings, connection: Connection, other: Connection
 ) -> None:

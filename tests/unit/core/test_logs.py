@@ -135,6 +135,9 @@ def test_mails_keep_their_links_only_where_told_so(printed: Printed) -> None:
     mail.info("Mail", extra={"link": link})
     logging.getLogger("src.some").info("Mail", extra={"link": link})
     assert [link in line for line in printed.lines] == [False, True, False]
+    logs.configure("INFO", hide=[KEY], mails=True)
+    mail.info("Mail %s", KEY)
+    assert KEY not in printed.lines[-1]
 
 
 @pytest.mark.parametrize("name", logs.QUIET)
