@@ -107,6 +107,18 @@ def test_nothing_is_generated_where_a_missing_secret_is_a_loss(path: Path) -> No
         provide(path, may_generate=False)
 
 
+def test_what_no_data_depends_on_is_generated_in_any_case(path: Path) -> None:
+    stored, _ = provide(path, names={"TOKEN": NAMES["TOKEN"]})
+    names = {"TOKEN": NAMES["TOKEN"], "LATER": {"kind": "token", "replaceable": True}}
+    values, changed = provide(path, names=names, may_generate=False)
+    assert changed
+    assert values.keys() == {"TOKEN", "LATER"}
+    assert values["TOKEN"] == stored["TOKEN"]
+    path.unlink()
+    with pytest.raises(store.Problem, match=r"secrets\.yml is missing"):
+        provide(path, names=names, may_generate=False)
+
+
 def test_a_dry_run_has_values_and_writes_nothing(path: Path) -> None:
     values, changed = provide(path, dry_run=True)
     assert changed

@@ -162,8 +162,9 @@ def provide(
     with locked(path.parent) if path.parent.is_dir() else contextlib.nullcontext():
         text = read_text(path)
         values, generated = complete(parse(path, text), names, given)
-        if generated and not may_generate:
-            what = f"has no {', '.join(generated)}" if text else "is missing"
+        lost = [name for name in generated if not names[name].get("replaceable")]
+        if lost and not may_generate:
+            what = f"has no {', '.join(lost)}" if text else "is missing"
             raise Problem(f"{path} {what}. {refusal}".strip())
         loose = bool(text) and path.stat().st_mode & 0o077 != 0
         if not dry_run:
