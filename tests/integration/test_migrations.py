@@ -26,6 +26,10 @@ from src.models import metadata
 
 ROWS = """
     INSERT INTO users (email, password_hash, name) VALUES ('ann@example.org', 'hash', 'Ann');
+    INSERT INTO refresh_tokens (user_id, family_id, token_hash, expires_at)
+        SELECT id, id, 'hash', now() FROM users;
+    INSERT INTO mailed_tokens (user_id, purpose, token_hash, expires_at)
+        SELECT id, 'verify_email', 'hash', now() FROM users;
     INSERT INTO providers (user_id, provider_key, alias) SELECT id, 'schwab', 'Mine' FROM users;
     INSERT INTO provider_connections (provider_id, status) SELECT id, 'active' FROM providers;
     INSERT INTO provider_tokens (connection_id, access_token_encrypted, key_id, expires_at)
