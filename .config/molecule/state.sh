@@ -1,7 +1,9 @@
 # What a scenario has made, a line for each object, in words that differ once it is made anew, restarted or written again.
-# usage: sh state.sh LABEL FOLDER...
+# Words are split on purpose: no label and no id has a space in it.
+# usage: sh state.sh 'LABEL...' PATH...
 set -eu
-label=$1
+filters=
+for label in $1; do filters="$filters --filter label=$label"; done
 shift
 
 # inspect KIND FORMAT ID...
@@ -11,12 +13,12 @@ inspect() {
     if [ $# -gt 0 ]; then docker "$kind" inspect --format "$kind $format" "$@"; fi
 }
 {
-    inspect container '{{.Name}} {{.Id}} {{.State.StartedAt}} {{.State.Status}}' $(docker ps --all --quiet --filter "label=$label")
-    inspect network '{{.Name}} {{.Id}}' $(docker network ls --quiet --filter "label=$label")
-    inspect volume '{{.Name}} {{.CreatedAt}}' $(docker volume ls --quiet --filter "label=$label")
-    inspect image '{{.RepoTags}} {{.Id}}' $(docker image ls --quiet --filter "label=$label")
-    for folder; do
+    inspect container '{{.Name}} {{.Id}} {{.State.StartedAt}} {{.State.Status}}' $(docker ps --all --quiet $filters)
+    inspect network '{{.Name}} {{.Id}}' $(docker network ls --quiet $filters)
+    inspect volume '{{.Name}} {{.CreatedAt}}' $(docker volume ls --quiet $filters)
+    inspect image '{{.RepoTags}} {{.Id}}' $(docker image ls --quiet $filters)
+    for path; do
         # A file that is replaced by an equal one has another inode.
-        if [ -e "$folder" ]; then find "$folder" -type f -exec ls -lni {} + -exec cksum {} +; fi
+        if [ -e "$path" ]; then find "$path" -type f -exec ls -lni {} + -exec cksum {} +; fi
     done
 } | sort
