@@ -457,7 +457,7 @@ def test_a_connection_does_not_hold_the_port_it_comes_from() -> None:
         socket.create_server(("127.0.0.1", 0)) as server,
         socket.create_connection(server.getsockname()) as one,
     ):
-        assert host_ports.holder(one.getsockname()[1]) is None
+        assert host_ports.holders([one.getsockname()[1]]) == {}
 
 
 @pytest.mark.parametrize("fraction", ["", ".9", ".912345678"])

@@ -55,39 +55,47 @@ def taken(address: str, port: int) -> bool:
     return False
 
 
-def holder(port: int) -> str | None:
-    """Return ``command (pid N)`` of the listener, None where it is another user's or the host is silent."""
+def holders(ports: list[int]) -> dict[int, str]:
+    """Return ``command (pid N)`` of the ports' listeners, where the host tells and they are the user's."""
+    if not ports:
+        return {}
     if Path("/proc/net/tcp").exists():
-        return _holder_in_proc(port)
+        return _holders_in_proc(ports)
+    found = {}
     if shutil.which("lsof"):
-        listing = subprocess.run(  # noqa: S603 - the port is a number
-            ["lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fpc"],  # noqa: S607 - as the user's PATH finds it
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout
-        fields = {line[0]: line[1:] for line in listing.splitlines() if line}
-        if {"p", "c"} <= fields.keys():
-            return f"{fields['c']} (pid {fields['p']})"
-    return None
+        for port in ports:
+            listing = subprocess.run(  # noqa: S603 - the port is a number
+                ["lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fpc"],  # noqa: S607 - as the user's PATH finds it
+                capture_output=True,
+                text=True,
+                check=False,
+            ).stdout
+            fields = {line[0]: line[1:] for line in listing.splitlines() if line}
+            if {"p", "c"} <= fields.keys():
+                found[port] = f"{fields['c']} (pid {fields['p']})"
+    return found
 
 
-def _holder_in_proc(port: int) -> str | None:
-    inodes = set()
+def _holders_in_proc(ports: list[int]) -> dict[int, str]:
+    sockets = {}
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         if not Path(table).exists():
             continue
         for line in Path(table).read_text().splitlines()[1:]:
             fields = line.split()
-            if fields[3] == LISTEN and int(fields[1].rsplit(":", 1)[1], 16) == port:
-                inodes.add(f"socket:[{fields[9]}]")
+            port = int(fields[1].rsplit(":", 1)[1], 16)
+            if fields[3] == LISTEN and port in ports:
+                sockets[f"socket:[{fields[9]}]"] = port
+    found = {}
+    # Once for all ports: a machine has thousands of open files.
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if any(str(fd.readlink()) in inodes for fd in (process / "fd").iterdir()):
-                return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
+            for file in (process / "fd").iterdir():
+                if port := sockets.get(str(file.readlink())):
+                    found[port] = f"{(process / 'comm').read_text().strip()} (pid {process.name})"
         except OSError:
             continue  # it ended meanwhile, or belongs to another user
-    return None
+    return found
 
 
 class LookupModule(LookupBase):
@@ -98,4 +106,4 @@ class LookupModule(LookupBase):
         self.set_options(var_options=variables, direct=kwargs)
         ports = [int(port) for term in terms for port in (term if isinstance(term, list) else [term])]
         bound = [port for port in ports if taken(self.get_option("address"), port)]
-        return [{"bound": bound, "holders": {str(port): found for port in bound if (found := holder(port))}}]
+        return [{"bound": bound, "holders": {str(port): who for port, who in holders(bound).items()}}]

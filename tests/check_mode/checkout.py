@@ -1,0 +1,271 @@
+"""A checkout of its own with environments of its own, looked at before and after a playbook ran in it."""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.models.containers import Container
+
+from tests.by_path import ROOT
+from tests.provisioning.playbook import start
+
+INSTANCE = "check-mode"
+PORT_OFFSET = 600
+# Whatever the images role makes or gets; an engine may be at work on others.
+IMAGE = re.compile("[^/]+/(base|postgres|redis|python|app):")
+
+# Cluster, roles, databases and settings; no xmin, which a statement that changes nothing may renew.
+CLUSTER = """
+    SELECT 'server ' || system_identifier FROM pg_control_system()
+    UNION ALL SELECT 'role ' || to_jsonb(pg_authid) FROM pg_authid WHERE rolname !~ '^pg_'
+    UNION ALL SELECT 'database ' || oid || datname || datdba || coalesce(datacl::text, '') FROM pg_database
+    UNION ALL SELECT 'setting ' || setdatabase || setrole || setconfig::text FROM pg_db_role_setting
+    ORDER BY 1
+"""
+TABLES = """
+    SELECT pg_class.oid || ' ' || nspname || '.' || relname
+    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE nspname !~ '^(pg_|information_schema)' ORDER BY 1
+"""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was there at one moment: engine objects that are ours, the database, Redis, the checkout's files.
+
+    `database` and `keys` are empty where no server ran.
+    """
+
+    containers: dict[str, Any]
+    networks: dict[str, Any]
+    volumes: dict[str, Any]
+    images: dict[str, Any]
+    files: dict[str, tuple[int, int, int, str]]
+    database: str
+    keys: str
+
+
+def differences(old: Any, new: Any, where: str = "") -> list[str]:
+    """Return a line for each value that differs."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            line
+            for key in sorted(old.keys() | new.keys())
+            for line in differences(old.get(key), new.get(key), f"{where}/{key}")
+        ]
+    return [] if old == new else [f"{where}: {old!r} is {new!r} now"]
+
+
+def changes(before: Look, after: Look, database: str) -> dict[str, str]:
+    """Return what differs: object to what happened to it.
+
+    Containers are `created`, `recreated`, `started` or `restarted`; all else is `changed`.
+
+    :param database: what it was when it last could be asked.
+    """
+    found: dict[str, str] = {}
+    for name in before.containers.keys() | after.containers.keys():
+        old, new = before.containers.get(name), after.containers.get(name)
+        if old == new:
+            continue
+        if old is None or new is None:
+            found[name] = "created" if old is None else "removed"
+        elif old["Id"] != new["Id"]:
+            found[name] = "recreated"
+        elif old["State"]["Status"] != "running":
+            found[name] = "started"
+        elif old["State"]["StartedAt"] != new["State"]["StartedAt"]:
+            found[name] = "restarted"
+        else:
+            found[name] = "altered"
+    for kind in ("networks", "volumes", "images"):
+        old_kind, new_kind = getattr(before, kind), getattr(after, kind)
+        for name in old_kind.keys() | new_kind.keys():
+            # A network's members come and go with the containers.
+            if (old_kind.get(name) or {}).get("identity") != (new_kind.get(name) or {}).get("identity"):
+                found[name] = "changed"
+    for path in before.files.keys() | after.files.keys():
+        if before.files.get(path) != after.files.get(path) and not path.endswith("/"):
+            found[path] = "changed"
+    if (before.database or database) != after.database:
+        found["database"] = "changed"
+    if before.keys and before.keys != after.keys:
+        found["redis"] = "changed"
+    return found
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run of a playbook printed: all of it, what is for people, and the results by task."""
+
+    output: str
+    text: str
+    results: list[tuple[str, dict[str, Any]]]
+
+    @cached_property
+    def changed(self) -> list[tuple[str, dict[str, Any]]]:
+        """Task names with the results that say `changed`, a loop's items one by one."""
+        single = [(name, item) for name, result in self.results for item in result.get("results", [result])]
+        return [(name, result) for name, result in single if result.get("changed")]
+
+    @property
+    def failures(self) -> list[str]:
+        """What failed tasks said."""
+        return [str(result.get("msg", "")) for _, result in self.results if result.get("failed")]
+
+
+@dataclass
+class Checkout:
+    """A copy of the working tree without anything that was rendered or generated."""
+
+    folder: Path
+    engine: docker.DockerClient
+    # Python's bytecode goes elsewhere, so that every file and folder can be compared.
+    bytecode: Path
+    values: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def play(self, playbook: str, *arguments: str, code: int = 0, **environment: str) -> Run:
+        """Run a playbook of the copy; it must end with that code."""
+        process = start(
+            f"playbooks/{playbook}.yml",
+            *("-e", f"dashtam_instance={INSTANCE}", "-e", f"dashtam_port_offset={PORT_OFFSET}"),
+            *arguments,
+            folder=self.folder,
+            config=self.folder,
+            **{
+                "ANSIBLE_ROLES_PATH": str(self.folder / "roles"),
+                "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.jsonl",
+                "PYTHONPYCACHEPREFIX": str(self.bytecode),
+            }
+            | environment,
+        )
+        output, _ = process.communicate()
+        lines = output.splitlines()
+        events = [json.loads(line) for line in lines if line.startswith('{"_event":')]
+        run = Run(
+            output=output,
+            text="\n".join(line for line in lines if not line.startswith('{"_event":')),
+            results=[
+                (event["task"]["name"], result)
+                for event in events
+                if event["_event"] in ("v2_runner_on_ok", "v2_runner_on_failed")
+                for result in event["hosts"].values()
+            ],
+        )
+        assert process.returncode == code, "\n".join([run.text, *run.failures])
+        return run
+
+    def local(self, environment: str, **values: str) -> None:
+        """Set values of a person's own in env/local.<environment>.yml."""
+        self.values.setdefault(environment, {}).update(values)
+        path = self.folder / "env" / f"local.{environment}.yml"
+        path.write_text("".join(f"{name}: {value}\n" for name, value in self.values[environment].items()))
+        path.chmod(0o600)
+
+    def container(self, name: str) -> Container:
+        return self.engine.containers.get(name)
+
+    def look(self, environment: str) -> Look:
+        """Look at everything that an environment's run could change."""
+        labels = {"label": [f"dashtam.instance={INSTANCE}", f"dashtam.environment={environment}"]}
+        api = self.engine.api
+        containers = {}
+        for summary in api.containers(all=True, filters=labels):
+            found = api.inspect_container(summary["Id"])
+            # These change by themselves, with every probe of the container's health.
+            found["State"].pop("Health", None)
+            found.pop("ExecIDs")
+            # The engine keeps them in no order.
+            found["Mounts"].sort(key=lambda mount: mount["Destination"])
+            containers[found["Name"].removeprefix("/")] = found
+        networks = {one["Name"]: api.inspect_network(one["Id"]) for one in api.networks(filters=labels)}
+        volumes = {one["Name"]: one["Labels"] for one in api.volumes(filters=labels)["Volumes"] or []}
+        images = {tag: one["Id"] for one in api.images() for tag in one["RepoTags"] or []}
+        return Look(
+            containers=containers,
+            networks={name: one | {"identity": one["Id"]} for name, one in networks.items()},
+            # Not the whole of it: `CreatedAt` is when its folder last changed.
+            volumes={name: {"identity": one} for name, one in volumes.items()},
+            images={tag: {"identity": one} for tag, one in images.items() if IMAGE.match(tag)},
+            files=self.files(),
+            database=self.database(environment, containers),
+            keys=self.ask(environment, containers, "redis", "redis-cli -n 1 DBSIZE"),
+        )
+
+    def ask(self, environment: str, containers: dict[str, Any], service: str, command: str) -> str:
+        name = f"{INSTANCE}-{environment}-{service}"
+        if containers.get(name, {"State": {"Status": ""}})["State"]["Status"] != "running":
+            return ""
+        code, output = self.container(name).exec_run(
+            ["sh", "-c", command], user="postgres" if service == "postgres" else ""
+        )
+        return f"{code} {output.decode()}"
+
+    def database(self, environment: str, containers: dict[str, Any]) -> str:
+        database = "dashtam" if environment == "dev" else "dashtam_test"
+        psql = "psql -XqAt -U postgres"
+        return self.ask(
+            environment,
+            containers,
+            "postgres",
+            f'{psql} -d postgres -c "{CLUSTER}"; {psql} -d {database} -c "{TABLES}"',
+        )
+
+    def files(self) -> dict[str, tuple[int, int, int, str]]:
+        """Path to mode, owner, time of change in ns, content's hash; a folder's path ends in `/`."""
+        found = {}
+        for path in sorted(self.folder.rglob("*")):
+            about = path.lstat()
+            folder = path.is_dir()
+            content = "" if folder else hashlib.sha256(path.read_bytes()).hexdigest()
+            name = str(path.relative_to(self.folder)) + ("/" if folder else "")
+            found[name] = (about.st_mode, about.st_uid, about.st_mtime_ns, content)
+        return found
+
+    def forget(self) -> None:
+        """Remove everything of this instance from the engine."""
+        labels = {"label": f"dashtam.instance={INSTANCE}"}
+        for container in self.engine.containers.list(all=True, filters=labels):
+            container.remove(force=True, v=True)
+        for network in self.engine.networks.list(filters=labels):
+            network.remove()
+        for volume in self.engine.volumes.list(filters=labels):
+            volume.remove()
+
+
+@contextmanager
+def copied() -> Iterator[Checkout]:
+    """A fresh copy, whose environments go with it."""
+    folder = Path(tempfile.mkdtemp(prefix="dashtam-check-mode-"))
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    copy = folder / "checkout"
+    for name in filter(None, listing.split("\0")):
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    engine = docker.from_env()
+    checkout = Checkout(copy, engine, folder / "bytecode")
+    try:
+        # What a killed run left.
+        checkout.forget()
+        yield checkout
+    finally:
+        checkout.forget()
+        engine.close()
+        shutil.rmtree(folder)
