@@ -342,23 +342,3 @@ def test_what_test_and_ci_say_twice_is_the_same() -> None:
         {path.name: yaml.safe_load(path.read_text()) for path in folder.glob("*.yml")} for folder in folders
     ]
     assert said[0] == said[1] != {}
-
-
-def test_no_environment_is_named_in_a_role() -> None:
-    named = [
-        f"{path.relative_to(ROOT)}:{number}"
-        for path in (ROOT / "roles").rglob("*.yml")
-        for number, line in enumerate(path.read_text().splitlines(), 1)
-        if path.name != "main.yml" or path.parent.name != "meta"  # galaxy_info names the author
-        if "dashtam" in line.lower() or "groups[" in line
-    ]
-    assert named == []
-
-
-def test_only_the_role_container_makes_containers() -> None:
-    callers = {
-        path.relative_to(ROOT).parts[1]
-        for path in (ROOT / "roles").rglob("tasks/*.yml")
-        if "community.docker.docker_container:" in path.read_text()
-    }
-    assert callers == {"container"}

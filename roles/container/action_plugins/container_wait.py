@@ -17,8 +17,8 @@ DOCUMENTATION = """
 name: container_wait
 short_description: Wait until a command succeeds in each container
 description:
-  - Asks each container's own readiness command through the engine's exec API, ten times a second. It waits
-    for no health check's interval and needs no route to the container, which C(ci) and macOS do not have.
+  - Asks each container's own readiness command through the engine's exec API. It waits for no health check's
+    interval and needs no route to the container, which an internal network and macOS do not have.
   - Fails at once, with the last log lines, when a container exits, restarts or turns unhealthy.
   - P(community.docker.docker_container#module) with C(state=healthy) does neither.
 options:

@@ -19,7 +19,6 @@ from ansible.utils.display import Display
 
 DOCUMENTATION = r"""
 module: images_build
-author: Dashtam contributors
 short_description: Builds one image with the engine's classic builder
 description:
   - Runs in the controller's own process; needs neither buildx nor a temporary context on disk.

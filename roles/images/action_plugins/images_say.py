@@ -9,7 +9,6 @@ from ansible.utils.display import Display
 
 DOCUMENTATION = r"""
 module: images_say
-author: Dashtam contributors
 short_description: Prints one line
 options:
   text: {description: The line., type: str, required: true}

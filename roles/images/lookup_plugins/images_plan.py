@@ -13,7 +13,6 @@ from ansible.plugins.lookup import LookupBase
 
 DOCUMENTATION = r"""
 name: images_plan
-author: Dashtam contributors
 short_description: Resolves image references, asking the engine what is present
 description:
   - Asks the engine through its API, in the controller's own process.

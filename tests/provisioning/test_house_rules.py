@@ -1,0 +1,268 @@
+"""Every role keeps the house's rules; and each rule, broken in a copy, says what is wrong and where."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.by_path import ROOT
+from tests.provisioning import house_rules
+
+NAMES = [role.name for role in house_rules.roles(ROOT / "roles")]
+TASK = """
+- name: Broken
+  {}
+"""
+
+
+def environments(root: Path) -> set[str]:
+    """Return the names that an environment goes by."""
+    options = yaml.safe_load((root / "playbooks/vars/environment.yml").read_text())["validate_options"]
+    return {path.name for path in (root / "inventories").iterdir()} | {
+        *options["dashtam_mode"]["choices"],
+        "production",
+    }
+
+
+def faults(root: Path, name: str) -> list[str]:
+    """Return all that is wrong with a role."""
+    role = house_rules.Role(root / "roles" / name)
+    found = [
+        *house_rules.one_role_makes_each_kind(role),
+        *house_rules.no_environment_is_named(role, environments(root)),
+        *house_rules.the_project_is_not_named(role, "dashtam"),
+        *house_rules.reads_its_own_variables_only(role),
+        *house_rules.sets_its_own_variables_only(role),
+        *house_rules.every_argument_is_typed_and_described(role),
+        *house_rules.its_interface_is_its_own(role),
+    ]
+    if name == "app":
+        found += house_rules.one_is_as_the_other(role, house_rules.Role(root / "roles/callback"))
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_role_keeps_the_rules(name: str) -> None:
+    assert faults(ROOT, name) == []
+
+
+def test_every_variable_of_an_inventory_is_declared() -> None:
+    assert house_rules.variables_nobody_declares(ROOT) == []
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """What the rules look at, to be broken."""
+    ignored = shutil.ignore_patterns("__pycache__", "molecule")
+    for folder in ("roles", "inventories", "playbooks/vars"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("file", "said", "other", "fault"),
+    [
+        (
+            "redis/tasks/spec.yml",
+            "",
+            TASK.format("community.docker.docker_container: {name: web, state: absent}"),
+            "calls docker_container, which is for container alone",
+        ),
+        (
+            "redis/tasks/spec.yml",
+            "",
+            "\n- name: Broken\n  block:\n    - name: Within\n      docker_volume: {name: data}\n",
+            "calls docker_volume, which is for container alone",
+        ),
+        (
+            "redis/tasks/spec.yml",
+            "",
+            TASK.format("ansible.builtin.command: {cmd: docker run web}"),
+            "docker run is for container alone",
+        ),
+        (
+            "backup/action_plugins/postgres_archive.py",
+            "",
+            "\ndocker.from_env().containers.run('web')\n",
+            "docker.from_env().containers.run is for container alone",
+        ),
+        (
+            "redis/vars/main.yml",
+            "",
+            "__redis_test: \"{{ redis_name == 'ci' }}\"\n",
+            "names the environment ci",
+        ),
+        (
+            "redis/vars/main.yml",
+            "",
+            "__redis_ports: {test: 6380}\n",
+            "names the environment test",
+        ),
+        (
+            "redis/tasks/spec.yml",
+            "that: redis_storage == 'tmpfs' or",
+            "that: redis_name != 'development' or",
+            "names the environment development",
+        ),
+        (
+            "keys/filter_plugins/url_quote.py",
+            "",
+            "\nSHORT = 'test'\n",
+            "names the environment test",
+        ),
+        (
+            "redis/README.md",
+            "For tests, say",
+            "In ci say",
+            "speaks of the environment ci",
+        ),
+        (
+            "redis/meta/argument_specs.yml",
+            "description: Container name.",
+            "description: Container name, such as dashtam-redis.",
+            "speaks of dashtam; make it a variable of the role",
+        ),
+        (
+            "redis/vars/main.yml",
+            "",
+            "__redis_hosts: \"{{ groups['all'] | map('extract', hostvars) }}\"\n",
+            "reads groups, neither its own nor of a role that it imports",
+        ),
+        (
+            "redis/tasks/spec.yml",
+            "that: redis_storage == 'tmpfs' or",
+            "that: postgres_storage == 'tmpfs' or",
+            "reads postgres_storage, neither its own nor of a role that it imports",
+        ),
+        (
+            "redis/defaults/main.yml",
+            'redis_image: ""',
+            'redis_image: "{{ __images_plan.images.redis }}"',
+            "reads __images_plan, neither its own nor of a role that it imports",
+        ),
+        (
+            "env_file/templates/variables.j2",
+            "env_file_values",
+            "app_env",
+            "reads app_env, neither its own nor of a role that it imports",
+        ),
+        (
+            "keys/filter_plugins/url_quote.py",
+            "",
+            "\nGROUPS = 'group_names'\n",
+            "reads group_names of the inventory",
+        ),
+        (
+            "redis/tasks/spec.yml",
+            "",
+            TASK.format("ansible.builtin.set_fact: {answer: 42}"),
+            "sets answer, which does not begin with redis_ or __redis_",
+        ),
+        (
+            "redis/vars/main.yml",
+            "",
+            "redis_answer: 42\n",
+            "sets redis_answer, of which README.md does not tell; begin it with __ or describe it",
+        ),
+        (
+            "redis/meta/argument_specs.yml",
+            "        type: dict\n",
+            "",
+            "redis_labels has no type; give it one of bool, dict, float, int, list, path, str",
+        ),
+        (
+            "redis/meta/argument_specs.yml",
+            "        elements: str\n",
+            "",
+            "redis_aliases is a list of what? Give it elements",
+        ),
+        (
+            "container/meta/argument_specs.yml",
+            "            description: Image reference; it must be present.\n",
+            "",
+            "container_specs.image has no description",
+        ),
+        (
+            "postgres/meta/argument_specs.yml",
+            "        no_log: true\n",
+            "",
+            "postgres_owner_password is a secret; give it no_log",
+        ),
+        (
+            "redis/meta/argument_specs.yml",
+            "    short_description: Declare it and apply it alone\n",
+            "",
+            "the entry point main has no short_description",
+        ),
+        (
+            "redis/meta/argument_specs.yml",
+            "  main:\n",
+            "  status:\n    short_description: Status\n    options: *options\n  main:\n",
+            "the entry point status has no file tasks/status.yml",
+        ),
+        (
+            "redis/meta/argument_specs.yml",
+            "      redis_settings:\n",
+            "      settings:\n",
+            "settings does not begin with redis_",
+        ),
+        (
+            "redis/defaults/main.yml",
+            "redis_settings: {}\n",
+            "",
+            "redis_settings is not required and has no default in defaults/main.yml",
+        ),
+        (
+            "redis/vars/main.yml",
+            'restart_policy: "{{ redis_restart_policy }}"',
+            "restart_policy: always",
+            "redis_restart_policy is read nowhere; remove it",
+        ),
+        (
+            "redis/defaults/main.yml",
+            "",
+            "redis_answer: 42\n",
+            "redis_answer is not in meta/argument_specs.yml",
+        ),
+        (
+            "app/vars/main.yml",
+            "stop_timeout: 10",
+            "stop_timeout: 20",
+            "differs from roles/callback/vars/main.yml in more than names",
+        ),
+    ],
+)
+def test_a_broken_rule_is_told(copy: Path, file: str, said: str, other: str, fault: str) -> None:
+    path = copy / "roles" / file
+    text = path.read_text()
+    assert said in text
+    path.write_text(text.replace(said, other, 1) if said else text + other)
+    role = Path(file).parts[0]
+    found = faults(copy, role)
+    assert any(re.fullmatch(rf"roles/{role}/[^ ]+: {re.escape(fault)}", line) for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "fault"),
+    [
+        (
+            "inventories/test/group_vars/test/redis.yml",
+            "redis_host_prot: 1",
+            "no role declares redis_host_prot, nor does validate_options",
+        ),
+        (
+            "inventories/dev/hosts.yml",
+            "          redis_prot: 1",
+            "no role declares redis_prot, nor does validate_options",
+        ),
+        ("playbooks/vars/environment.yml", "redis_prot: 1", "no role declares redis_prot"),
+    ],
+)
+def test_a_variable_that_nobody_declares_is_told(copy: Path, file: str, line: str, fault: str) -> None:
+    path = copy / file
+    path.write_text(f"{path.read_text()}{line}\n")
+    assert house_rules.variables_nobody_declares(copy) == [f"{file}: {fault}"]
