@@ -40,7 +40,7 @@ def hold(engine: AsyncEngine) -> Hold:
     """Hold a user's row; what is yielded waits until so many transactions wait for it."""
 
     async def until_waiting(number: int) -> None:
-        async with asyncio.timeout(10), engine.connect() as watching:
+        async with asyncio.timeout(60), engine.connect() as watching:
             await watching.execution_options(isolation_level="AUTOCOMMIT")
             while await watching.scalar(WAITING) != number:  # noqa: ASYNC110 - the server tells nobody
                 await asyncio.sleep(0.01)
