@@ -155,7 +155,7 @@ restore: engine ## dev's database from a backup: make restore LIMIT=dev FILE=bac
 	@$(call play,playbooks/restore.yml $(limit) $(if $(FILE),-e $(call quote,{"backup_source": $(call json_string,$(FILE))})))
 
 ##@ Tests
-.PHONY: test test-up test-setup test-down test-rebuild test-status test-verify test-unit test-integration test-smoke test-foreign ci-test lint
+.PHONY: test test-up test-setup test-down test-rebuild test-status test-verify test-unit test-integration test-smoke test-foreign ci-test molecule lint
 test: engine ## all tests, with coverage, beside a running dev; ARGS="-k name" selects
 	@$(call play,playbooks/test.yml $(call pytest_args,$(ARGS)))
 
@@ -191,6 +191,9 @@ test-foreign: engine ## the roles as they are, for somebody else's application (
 
 ci-test: engine ## all tests in the ci environment
 	@$(call play,$(ci) playbooks/test.yml $(call pytest_args,$(ARGS)))
+
+molecule: engine ## every role and environment by itself: converged, judged from outside, broken, repaired; SCENARIO=roles/redis/molecule/default
+	@$(call grouped,.config/molecule/all $(addsuffix /molecule.yml,$(SCENARIO)))
 
 lint: venv ## ansible-lint, yamllint, ruff, mypy
 	@PATH="$(CURDIR)/.venv/bin:$$PATH"; export PATH; failed=; \
