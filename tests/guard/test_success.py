@@ -56,7 +56,7 @@ def test_everything_is_dropped_and_recreated(init: Init, scratch: Database) -> N
         "large object ",
         f"database {scratch.name}_gw0",
     ):
-        assert f"Dropping {what}" in run.err
+        assert f"Dropping {what}".replace('"', r"\"") in run.err
     for table in metadata.tables:
         assert f"Verified table {table}" in run.err
     assert "Test database initialized successfully" in run.err.splitlines()[-1]
