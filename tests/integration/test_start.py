@@ -86,11 +86,15 @@ async def serving(
             await asyncio.wait_for(process.communicate(), PATIENCE)
 
 
-@pytest.fixture
-def port() -> int:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
 
 
 @pytest.fixture
@@ -184,15 +188,21 @@ async def test_a_bad_environment_is_one_line(
     assert len(output.decode().splitlines()) == 1
 
 
-async def test_callback_needs_only_its_own_variables(port: int, http: httpx.AsyncClient) -> None:
-    env = {name: os.environ[name] for name in CALLBACKS_VARIABLES if name in os.environ}
-    async with serving("src.callback", port=port, env=env | {"CALLBACK_PORT": str(port)}) as server:
-        await server.read(f"Uvicorn running on https://0.0.0.0:{port}")
-        assert (await http.get(f"{server.url}/health")).json() == {"status": "ok"}
-        # The running app, asked over verified TLS, knows no such state.
-        assert (await http.get(f"{server.url}/?code=C0de&state=5tate")).status_code == 400
-        server.process.send_signal(signal.SIGTERM)
-        rest, _ = await asyncio.wait_for(server.process.communicate(), 10)
+async def test_callback_needs_only_its_own_variables(
+    env: dict[str, str], port: int, http: httpx.AsyncClient
+) -> None:
+    own = {name: os.environ[name] for name in CALLBACKS_VARIABLES if name in os.environ}
+    # An app of the test's own: it keeps a record of what it is asked.
+    async with serving("src.start", port=port, env=env) as app:
+        await app.read("Uvicorn running")
+        own |= {"APP_URL": app.url, "CALLBACK_PORT": str(free_port())}
+        async with serving("src.callback", port=int(own["CALLBACK_PORT"]), env=own) as server:
+            await server.read("Uvicorn running")
+            assert (await http.get(f"{server.url}/health")).json() == {"status": "ok"}
+            # The app, asked over verified TLS, knows no such state.
+            assert (await http.get(f"{server.url}/?code=C0de&state=5tate")).status_code == 400
+            server.process.send_signal(signal.SIGTERM)
+            rest, _ = await asyncio.wait_for(server.process.communicate(), PATIENCE)
     assert "C0de" not in "".join(server.log) + rest.decode()
 
 
