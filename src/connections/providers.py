@@ -110,7 +110,10 @@ async def search(
 async def create(context: Context, user: User, *, provider_key: str, alias: str) -> Standing:
     """Raises :class:`Problem`: 422 where there is no such type, 409 for an alias in use."""
     if provider_key not in context.provider_types:
-        raise Problem(422, "unknown-provider-type", "There is no such provider type. See /provider-types.")
+        detail = "There is no such provider type. See /provider-types."
+        # As every 422 is documented.
+        error = {"loc": ["body", "provider_key"], "msg": detail, "type": "unknown_provider_type"}
+        raise Problem(422, "unknown-provider-type", detail, errors=[error])
     provider = Provider(user_id=user.id, provider_key=provider_key, alias=alias)
     context.session.add(provider)
     await _flush(context.session)

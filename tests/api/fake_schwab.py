@@ -1,4 +1,4 @@
-"""The fake Schwab, served for real: a thread of this worker, TLS with the environment's certificate.
+"""The fake Schwab, served over TLS to whatever a test runs.
 
 Let an app use it by overriding its settings where the tests are::
 
@@ -7,21 +7,16 @@ Let an app use it by overriding its settings where the tests are::
         return app_settings.model_copy(update=fake_schwab.app_settings)
 """
 
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-import uvicorn
 from pydantic import SecretStr
 
 from src.core.config import Settings, load
 from src.fake_schwab import FakeSchwab, create_app
-
-PATIENCE = 30
+from tests.api.served import served
 
 
 @dataclass(frozen=True)
@@ -45,32 +40,10 @@ class Served:
 
 @pytest.fixture(scope="session")
 def _fake_schwab_served() -> Iterator[Served]:
-    settings = load(Settings)
-    provider = FakeSchwab("fake-schwab-key", "fake-schwab-secret", settings.schwab_redirect_uri)
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(provider),
-            ssl_certfile=settings.tls_cert_file,
-            ssl_keyfile=settings.tls_key_file,
-            lifespan="off",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            # A test that lets it be slow does not wait for it.
-            timeout_graceful_shutdown=0,
-        )
-    )
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="fake-schwab")
-    thread.start()
-    deadline = time.monotonic() + PATIENCE
-    while not server.started and thread.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert server.started, "the fake Schwab did not start"
-    yield Served(provider, f"https://localhost:{listener.getsockname()[1]}")
-    server.should_exit = True
-    thread.join(PATIENCE)
-    assert not thread.is_alive(), "the fake Schwab did not stop"
+    redirect_uri = load(Settings).schwab_redirect_uri
+    provider = FakeSchwab("fake-schwab-key", "fake-schwab-secret", redirect_uri)
+    with served(create_app(provider)) as url:
+        yield Served(provider, url)
 
 
 @pytest.fixture

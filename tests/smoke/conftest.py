@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import asyncpg
 import httpx
@@ -123,7 +124,8 @@ def account(settings: Settings) -> Iterator[Account]:
     """Somebody who registered, verified their address and logged in; gone with all they had in the end."""
     made = asyncio.run(register(settings))
     yield made
-    asyncio.run(forget(made.user_id))
+    for table, column in (("users", "id"), ("provider_audit_logs", "user_id")):
+        asyncio.run(as_owner(f"DELETE FROM {table} WHERE {column} = $1", made.user_id))  # noqa: S608
 
 
 async def register(settings: Settings) -> Account:
@@ -150,9 +152,19 @@ async def register(settings: Settings) -> Account:
         return Account(user_id, {"Authorization": f"Bearer {logged_in.json()['access_token']}"})
 
 
-async def forget(user_id: str) -> None:
-    """As the owner: the app's own role cannot take anything out of the audit log."""
+@pytest.fixture(scope="session", autouse=True)
+def _nobodys_failures() -> Iterator[None]:
+    """`make test-verify` comes again to the same database: what is audited of nobody known goes, too."""
+    before = asyncio.run(as_owner("SELECT now()"))
+    yield
+    nobodys = "DELETE FROM provider_audit_logs WHERE user_id IS NULL AND occurred_at >= $1"
+    asyncio.run(as_owner(nobodys, before))
+
+
+async def as_owner(statement: str, *arguments: Any) -> Any:
+    """The app's own role cannot take anything out of the audit log."""
     database = await connect(load(OwnerSettings).owner)
-    await database.execute("DELETE FROM users WHERE id = $1", user_id)
-    await database.execute("DELETE FROM provider_audit_logs WHERE user_id = $1", user_id)
-    await database.close()
+    try:
+        return await database.fetchval(statement, *arguments)
+    finally:
+        await database.close()

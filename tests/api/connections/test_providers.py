@@ -151,6 +151,7 @@ async def test_bodies_that_are_none(client: httpx.AsyncClient, user: User, login
 async def test_type_that_is_none(client: httpx.AsyncClient, user: User, login: Login) -> None:
     response = await create(client, login(user), provider_key="nobody")
     assert (response.status_code, code_of(response)) == (422, "unknown-provider-type")
+    assert response.json()["errors"][0]["loc"] == ["body", "provider_key"]
 
 
 async def test_alias_is_unique_for_each_user(
