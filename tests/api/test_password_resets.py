@@ -104,7 +104,7 @@ class TestAsking:
             assert (await ask(client, f"nobody{number}@example.org")).status_code == 202
         assert problem(await ask(client, "nobody@example.org")) == (429, "rate-limited")
 
-    @pytest.mark.parametrize("email", ["", "ann", "ann@example.org\x00", None, "a" * 10**6])
+    @pytest.mark.parametrize("email", ["", "ann", "ann@example.org\x00", None, "a" * 60_000])
     async def test_what_is_no_address_is_invalid(self, client: httpx.AsyncClient, email: object) -> None:
         response = await client.post(RESETS, json={"email": email})
         assert problem(response) == (422, "invalid-request")
