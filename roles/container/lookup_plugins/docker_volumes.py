@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
 import docker
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-from docker.errors import DockerException
+from docker.errors import APIError, DockerException
 from requests.exceptions import RequestException
 
 DOCUMENTATION = """
@@ -41,6 +42,22 @@ def age(created_at: str) -> str:
     return f"{seconds:.0f} seconds old"
 
 
+def disk_usage(client: docker.DockerClient, patience: float = 120) -> dict[str, Any]:
+    """Return the engine's disk usage, asked again for ``patience`` seconds while somebody else asks.
+
+    Until Engine 23 a second question at a time was refused with status 500: moby's daemon/disk_usage.go,
+    "a disk usage operation is already running".
+    """
+    until = time.monotonic() + patience
+    while True:
+        try:
+            return client.df()
+        except APIError as error:
+            if "already running" not in str(error) or time.monotonic() > until:
+                raise
+        time.sleep(0.5)
+
+
 class LookupModule(LookupBase):
     """Ask the engine's disk usage."""
 
@@ -51,7 +68,7 @@ class LookupModule(LookupBase):
         try:
             client = docker.from_env(timeout=120)
             try:
-                volumes = client.df()["Volumes"] or []
+                volumes = disk_usage(client)["Volumes"] or []
             finally:
                 client.close()
         except (DockerException, RequestException) as error:
