@@ -72,10 +72,12 @@ async def get(
 
     ``lock``: until the transaction ends, nobody else changes it, its connection or its tokens.
     """
-    query = _standings().where(col(Provider.id) == provider_id, col(Provider.user_id) == user_id)
+    own = (col(Provider.id) == provider_id, col(Provider.user_id) == user_id)
     if lock:
-        query = query.with_for_update(of=Provider)
-    row = (await session.execute(query)).one_or_none()
+        # A statement of its own: one that has waited for a row sees that row as it has become, but others,
+        # its connection and tokens, as they were before (PostgreSQL, "Read Committed Isolation Level").
+        await session.execute(select(col(Provider.id)).where(*own).with_for_update())
+    row = (await session.execute(_standings().where(*own))).one_or_none()
     if row is None:
         raise not_found()
     return _standing(row)

@@ -10,12 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from src.core.config import OwnerSettings, Settings
 from src.core.database import create_engine, create_sessions
-from src.models import User
+from src.models import Provider, User
 
 WAITING = text(
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 )
-Hold = Callable[[User], AbstractAsyncContextManager[Callable[[int], Awaitable[None]]]]
+Hold = Callable[[User | Provider], AbstractAsyncContextManager[Callable[[int], Awaitable[None]]]]
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
 
 @pytest.fixture
 def hold(engine: AsyncEngine) -> Hold:
-    """Hold a user's row; what is yielded waits until so many transactions wait for it."""
+    """Hold a row; what is yielded waits until so many transactions wait for it."""
 
     async def until_waiting(number: int) -> None:
         async with asyncio.timeout(60), engine.connect() as watching:
@@ -46,9 +46,10 @@ def hold(engine: AsyncEngine) -> Hold:
                 await asyncio.sleep(0.01)
 
     @asynccontextmanager
-    async def holding(user: User) -> AsyncIterator[Callable[[int], Awaitable[None]]]:
+    async def holding(row: User | Provider) -> AsyncIterator[Callable[[int], Awaitable[None]]]:
         async with engine.connect() as holder:
-            await holder.execute(select(User.id).where(User.id == user.id).with_for_update())
+            table = type(row)
+            await holder.execute(select(table.id).where(table.id == row.id).with_for_update())
             yield until_waiting
 
     return holding

@@ -15,6 +15,7 @@ from src.connections.audit import Action
 from src.core.config import Settings
 from src.models import Provider, ProviderConnection, ProviderToken, User
 from tests import factories
+from tests.api.committing.conftest import Hold
 from tests.api.conftest import Login
 from tests.api.connections.test_relay import code_of
 from tests.api.fake_schwab import Served
@@ -223,15 +224,18 @@ async def test_what_is_removed_while_the_code_is_exchanged(
     assert (last.outcome, last.details["problem"]) == ("failure", "provider-gone")
 
 
-async def test_two_consents_at_once_leave_one_connection(
-    flow: OAuthFlow, session: AsyncSession, user: User, provider: Provider
+async def test_consents_at_once_leave_one_connection(
+    flow: OAuthFlow, session: AsyncSession, user: User, provider: Provider, hold: Hold
 ) -> None:
     flows = [await flow.open(user, provider) for _ in range(3)]
     answers = [await flow.consent(opened) for opened in flows]
-    responses = await asyncio.gather(
-        *(flow.complete(answer, opened.cookies) for answer, opened in zip(answers, flows, strict=True))
-    )
-    assert [response.status_code for response in responses] == [200] * 3
+    async with asyncio.TaskGroup() as group, hold(provider) as until_waiting:
+        tasks = [
+            group.create_task(flow.complete(answer, opened.cookies))
+            for answer, opened in zip(answers, flows, strict=True)
+        ]
+        await until_waiting(3)
+    assert [task.result().status_code for task in tasks] == [200] * 3
     assert await stored(session) == (1, 1)
 
 
