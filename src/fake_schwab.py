@@ -83,7 +83,7 @@ class Switches(BaseModel):
     verifier: Literal["checked", "mismatch"] = "checked"
     # What a refresh gives: another one, the same, or none, which means that the old one stays good (RFC 6749,
     # 6). `never`: the first answer has none either.
-    refresh_token: Literal["rotate", "same", "omit", "never"] = "rotate"  # noqa: S105
+    refresh_token: Literal["rotate", "same", "omit", "never"] = "rotate"  # noqa: S105 - a switch
     # How the token and revocation endpoints answer. `slow` and what follows do their work first.
     answer: Literal["normal", "server_error", "slow", "html", "not_json", "oversized"] = "normal"
     slow_seconds: float = Field(default=30, ge=0)
@@ -286,7 +286,7 @@ class FakeSchwab:
         switches = self.effective(grant)
         if switches.verifier == "mismatch" or not secrets.compare_digest(digest, grant.challenge):
             raise OAuthError("invalid_grant", "code_verifier does not fit")
-        if switches.refresh_token != "never":  # noqa: S105
+        if switches.refresh_token != "never":  # noqa: S105 - a switch
             self._new_refresh_token(grant, switches)
         return self._tokens(grant, switches, with_refresh_token=grant.refresh is not None)
 
@@ -304,7 +304,7 @@ class FakeSchwab:
         if not set(form.get("scope", SCOPE).split()) <= {SCOPE}:
             raise OAuthError("invalid_scope", "more than was granted")
         switches = self.effective(grant)
-        if switches.refresh_token == "rotate":  # noqa: S105
+        if switches.refresh_token == "rotate":  # noqa: S105 - a switch
             grant.replaced.add(form["refresh_token"])
             self._new_refresh_token(grant, switches)
         return self._tokens(grant, switches, with_refresh_token=switches.refresh_token in {"rotate", "same"})

@@ -25,9 +25,9 @@ class Action(StrEnum):
     AUTHORIZATION_COMPLETED = "authorization.completed"
     AUTHORIZATION_REVOKED = "authorization.revoked"
     # Committed before the provider is asked: a start that nothing follows was interrupted.
-    TOKEN_REFRESH_STARTED = "token.refresh_started"  # noqa: S105
-    TOKEN_REFRESHED = "token.refreshed"  # noqa: S105
-    TOKEN_REVOKED_AT_PROVIDER = "token.revoked_at_provider"  # noqa: S105
+    TOKEN_REFRESH_STARTED = "token.refresh_started"  # noqa: S105 - an action
+    TOKEN_REFRESHED = "token.refreshed"  # noqa: S105 - an action
+    TOKEN_REVOKED_AT_PROVIDER = "token.revoked_at_provider"  # noqa: S105 - an action
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,7 @@ async def _store(
     connection.error_count = 0
     connection.last_error = connection.last_error_at = None
     if grant.refresh_token is None:
-        refresh_token = "omitted"  # noqa: S105
+        refresh_token = "omitted"  # noqa: S105 - what became of it
     else:
         refresh_token = "same" if grant.refresh_token == held.refresh_token else "rotated"
     context.record(

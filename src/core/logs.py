@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 # structlog imports rich where it finds it, as in the tests' image: a tenth of a second that every start of
 # every process would pay, for colours. None in sys.modules means "not to be found" (reference, 5.3.1).
 if "rich" not in sys.modules:
-    sys.modules["rich"] = None  # type: ignore[assignment]
+    sys.modules["rich"] = None  # type: ignore[assignment]  # typeshed knows modules only
     import structlog
 
     del sys.modules["rich"]

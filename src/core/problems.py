@@ -143,8 +143,8 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(error, _unavailable)
     app.add_exception_handler(DBAPIError, _database_error)
     undocumented = app.openapi
-    # A method that FastAPI says may be replaced: "Extending OpenAPI" in its documentation.
-    app.openapi = lambda: app.openapi_schema or _document(undocumented())  # type: ignore[method-assign]
+    # "Extending OpenAPI" in FastAPI's documentation.
+    app.openapi = lambda: app.openapi_schema or _document(undocumented())  # type: ignore[method-assign]  # its way
 
 
 async def _problem(request: Request, error: Exception) -> Response:

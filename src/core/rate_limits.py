@@ -90,8 +90,7 @@ def _limiter(redis: Redis, prefix: str) -> MovingWindowRateLimiter:
             "async+redis://",
             implementation="redispy",
             key_prefix=f"{prefix}limits",
-            # Its documentation has this option, its annotation does not.
-            connection_pool=redis.connection_pool,  # type: ignore[arg-type]
+            connection_pool=redis.connection_pool,  # type: ignore[arg-type]  # documented, not annotated
         )
         _limiters[redis] = MovingWindowRateLimiter(storage)
     return _limiters[redis]

@@ -35,12 +35,12 @@ _SELECT = f"""
     WHERE id > $2 AND {_SELECTED}
     ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED
 """  # noqa: S608 - names of our own
-_COUNT = f"SELECT count(*) FROM {TABLE} WHERE id <> ALL ($2) AND {_SELECTED}"  # noqa: S608
+_COUNT = f"SELECT count(*) FROM {TABLE} WHERE id <> ALL ($2) AND {_SELECTED}"  # noqa: S608 - as above
 # updated_at stays: for whoever reads it, nothing has changed.
 _UPDATE = f"""
     UPDATE {TABLE} SET {", ".join(f"{column} = ${number}" for number, column in enumerate(COLUMNS, start=3))},
     key_id = $2 WHERE id = $1
-"""  # noqa: S608
+"""  # noqa: S608 - as above
 
 logger = logging.getLogger(__name__)
 

@@ -99,7 +99,7 @@ async def everything(session: AsyncSession, redis: Redis, prefix: str) -> dict[s
     found: dict[str, Any] = {}
     for table in TABLES:
         # Columns, not objects: those the session would keep.
-        rows = await session.execute(table.__table__.select().order_by("id"))  # type: ignore[attr-defined]
+        rows = await session.execute(table.__table__.select().order_by("id"))
         found[str(table.__tablename__)] = rows.all()
     keys = [key async for key in redis.scan_iter(f"{prefix}*") if not key.startswith(f"{prefix}limits")]
     return found | {"redis": sorted(keys)}

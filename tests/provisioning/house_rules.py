@@ -139,7 +139,7 @@ class Role:
     @cached_property
     def specs(self) -> dict[str, Any]:
         loaded = yaml.safe_load((self.folder / "meta/argument_specs.yml").read_text())
-        return loaded["argument_specs"]  # type: ignore[no-any-return]
+        return loaded["argument_specs"]
 
     @cached_property
     def options(self) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -54,7 +53,7 @@ def engine(api: str, mount: tuple[int, str] = (201, '{"Id": "c", "Warnings": []}
 
         do_GET = do_POST = do_DELETE = answer
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the base class's name
+        def log_message(self, *_: object) -> None:
             """Say nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:

@@ -125,7 +125,7 @@ def account(settings: Settings) -> Iterator[Account]:
     made = asyncio.run(register(settings))
     yield made
     for table, column in (("users", "id"), ("provider_audit_logs", "user_id")):
-        asyncio.run(as_owner(f"DELETE FROM {table} WHERE {column} = $1", made.user_id))  # noqa: S608
+        asyncio.run(as_owner(f"DELETE FROM {table} WHERE {column} = $1", made.user_id))  # noqa: S608 - names above
 
 
 async def register(settings: Settings) -> Account:

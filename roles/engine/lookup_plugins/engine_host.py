@@ -76,7 +76,7 @@ def privilege(variables: dict[str, Any]) -> str:
     asked = ("become_ask_pass", "become_password_file")
     if any(context.CLIARGS.get(option) for option in asked) or "ansible_become_password" in variables:
         return "password"
-    answer = subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False)  # noqa: S607  sudo as the user's PATH finds it
+    answer = subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False)  # noqa: S607 - sudo as PATH finds it
     return "sudo" if answer.returncode == 0 else "none"
 
 

@@ -137,7 +137,7 @@ async def test_no_connection_to_the_database_is_held_meanwhile(
     switch(flow, answer="slow", slow_seconds=SLOW)
     refresh = asyncio.create_task(flow.client.patch(url, headers=login(user)))
     await until_asked(flow, "refresh_token")
-    held = engine.pool.checkedout()  # type: ignore[attr-defined]
+    held = engine.pool.checkedout()
     assert (await refresh).status_code == 200
     assert held == 0
 

@@ -288,10 +288,8 @@ async def test_filters(
 ) -> None:
     past = datetime.now(UTC) - timedelta(minutes=1)
     await factories.provider(session, user, alias="new")
-    statuses = {
-        "active": "active", "off": "active", "ended": "expired", "revoked": "revoked", "broken": "error",
-    }  # fmt: skip
-    for alias, status in statuses.items():
+    statuses = {"active": "active", "off": "active", "ended": "expired"}
+    for alias, status in (statuses | {"revoked": "revoked", "broken": "error"}).items():
         provider = await factories.provider(session, user, alias=alias, is_active=alias != "off")
         await factories.connection(session, provider, status=status)
     # Nothing marked it as expired, but nothing can be done with it any more.

@@ -194,7 +194,7 @@ def test_no_answer_is_anything_but_a_grant_or_an_error(value: Any) -> None:
         key="schwab",
         name="",
         client_id="",
-        client_secret="",  # type: ignore[arg-type]
+        client_secret="",
         redirect_uri="",
         authorize_url="",
         token_url="",

@@ -183,5 +183,5 @@ async def test_other_things_than_requests_pass() -> None:
     async def never() -> None:
         raise AssertionError
 
-    await RequestMiddleware(app, routes=list, internal_error=failed)({"type": "lifespan"}, never, never)  # type: ignore[arg-type]
+    await RequestMiddleware(app, routes=list, internal_error=failed)({"type": "lifespan"}, never, never)
     assert passed == [{"type": "lifespan"}]
