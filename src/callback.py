@@ -11,7 +11,6 @@ cookie goes once the app has used up the flow, and stays while the app could not
 loaded again, is the same chance.
 """
 
-import argparse
 import html
 import logging
 import sys
@@ -30,10 +29,10 @@ from starlette.routing import Route
 
 from src.connections.browser import cookie_name
 from src.core import logs
-from src.core.config import CallbackSettings, ConfigurationError, load
+from src.core.config import CallbackSettings, load
 from src.core.request_ids import HEADER, current_request_id
 from src.core.requests import RequestMiddleware
-from src.core.server import uvicorn_options
+from src.core.server import serve
 from src.core.tls import client_context
 
 if TYPE_CHECKING:
@@ -287,23 +286,5 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     await app.state.relay.aclose()
 
 
-def main() -> int:
-    import uvicorn
-
-    parser = argparse.ArgumentParser(prog="python -m src.callback")
-    parser.add_argument("--reload", action="store_true", help="restart when the source changes")
-    arguments = parser.parse_args()
-    logs.configure("INFO")
-    try:
-        settings = load(CallbackSettings)
-        options = uvicorn_options(settings, settings.callback_port, arguments.reload)
-    except ConfigurationError as error:
-        for line in str(error).splitlines():
-            logger.error("%s", line)
-        return 1
-    uvicorn.run("src.callback:create_app", **options)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve("src.callback", CallbackSettings, lambda settings: settings.callback_port))

@@ -13,7 +13,6 @@ A browser, which asks for ``text/html``, gets a page with buttons; any other cli
 goes wrong is chosen by ``Switches``: for one connection on that page, for all by ``PATCH /control/switches``.
 """
 
-import argparse
 import asyncio
 import base64
 import binascii
@@ -39,8 +38,8 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from src.core import logs
-from src.core.config import ConfigurationError, ServerSettings, load
-from src.core.server import uvicorn_options
+from src.core.config import ServerSettings, load
+from src.core.server import serve
 
 CODE_SECONDS = 30  # Schwab says so; RFC 6749 allows 600
 SCOPE = "api"
@@ -544,23 +543,5 @@ def create_app(provider: FakeSchwab | None = None) -> Starlette:
     )
 
 
-def main() -> int:
-    import uvicorn
-
-    parser = argparse.ArgumentParser(prog="python -m src.fake_schwab")
-    parser.add_argument("--reload", action="store_true", help="restart when the source changes")
-    arguments = parser.parse_args()
-    logs.configure("INFO")
-    try:
-        settings = load(FakeSchwabSettings)
-        options = uvicorn_options(settings, settings.fake_schwab_port, arguments.reload)
-    except ConfigurationError as error:
-        for line in str(error).splitlines():
-            logger.error("%s", line)
-        return 1
-    uvicorn.run("src.fake_schwab:create_app", **options)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve("src.fake_schwab", FakeSchwabSettings, lambda settings: settings.fake_schwab_port))

@@ -1,13 +1,11 @@
 """Accounts: register, log in, stay logged in, log out."""
 
 import logging
-import unicodedata
 import uuid
 from datetime import UTC, datetime
-from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src.accounts import access_tokens, attempts, mail, mailed_tokens, passwords, refresh_tokens, users
@@ -17,6 +15,7 @@ from src.accounts.passwords import NewPassword, Password
 from src.accounts.refresh_tokens import Issued
 from src.accounts.secret_tokens import SecretToken
 from src.api.dependencies import AccessDependency, CurrentUser, SessionDependency, SettingsDependency
+from src.api.one_line import OneLine
 from src.core.config import Settings
 from src.core.problems import Problem, responses
 from src.core.rate_limits import RateLimited, check, limit
@@ -25,23 +24,7 @@ from src.models.account import Purpose
 
 logger = logging.getLogger(__name__)
 
-NAME_LENGTH = 100
-
 router = APIRouter(prefix="/auth", tags=["auth"])
-
-
-def _name(value: str) -> str:
-    value = unicodedata.normalize("NFC", value).strip()
-    # Control characters, lone surrogates, line separators: PostgreSQL stores no NUL, and no name has any.
-    if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in value):
-        raise ValueError("must not have control characters")
-    # Again: without its spaces it is shorter, in its normal form it may be longer.
-    if not 1 <= len(value) <= NAME_LENGTH:
-        raise ValueError(f"must have 1 to {NAME_LENGTH} characters")
-    return value
-
-
-Name = Annotated[str, Field(min_length=1, max_length=NAME_LENGTH), AfterValidator(_name)]
 
 
 class Body(BaseModel):
@@ -51,7 +34,7 @@ class Body(BaseModel):
 class Registration(Body):
     email: EmailAddress
     password: NewPassword
-    name: Name
+    name: OneLine
 
 
 class Verification(Body):
@@ -72,7 +55,7 @@ class ProfileChanges(Body):
 
     model_config = ConfigDict(json_schema_extra={"dependentRequired": {"password": ["current_password"]}})
 
-    name: Name | None = None
+    name: OneLine | None = None
     password: NewPassword | None = None
     current_password: Password | None = None
 

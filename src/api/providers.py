@@ -1,18 +1,17 @@
-import unicodedata
 import uuid
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from src.api.authorization import ContextDependency
 from src.api.dependencies import CurrentUser, SessionDependency
+from src.api.one_line import OneLine
 from src.connections import providers, revoking
 from src.connections.providers import Standing
 from src.core.problems import responses
 from src.models.provider import ConnectionStatus
 
-ALIAS_LENGTH = 100
 PER_PAGE = 100
 # Nobody has as many, and PostgreSQL's OFFSET is a bigint.
 PAGES = 1_000_000
@@ -20,17 +19,6 @@ PAGES = 1_000_000
 router = APIRouter(prefix="/providers", tags=["providers"], responses=responses(401, 422))
 
 
-def _alias(value: str) -> str:
-    value = unicodedata.normalize("NFC", value).strip()
-    # Control characters, NUL among them, lone surrogates, line separators.
-    if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in value):
-        raise ValueError("must not have control characters")
-    if not 1 <= len(value) <= ALIAS_LENGTH:
-        raise ValueError(f"must have 1 to {ALIAS_LENGTH} characters")
-    return value
-
-
-Alias = Annotated[str, Field(min_length=1, max_length=ALIAS_LENGTH), AfterValidator(_alias)]
 ProviderKey = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,50}$", examples=["schwab"])]
 
 
@@ -38,7 +26,7 @@ class NewProvider(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     provider_key: ProviderKey = Field(description="A key of /provider-types.")
-    alias: Alias = Field(description="The user's own name for it, unlike those of their others.")
+    alias: OneLine = Field(description="The user's own name for it, unlike those of their others.")
 
 
 class ProviderChanges(BaseModel):
@@ -46,7 +34,7 @@ class ProviderChanges(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    alias: Alias | None = None
+    alias: OneLine | None = None
     is_active: bool | None = Field(default=None, description="Off, it is neither connected nor refreshed.")
 
     @model_validator(mode="before")

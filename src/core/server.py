@@ -1,10 +1,15 @@
-"""How our servers are run: uvicorn over TLS, the same for the app and the callback server."""
+"""How our servers are run: uvicorn over TLS, the same for all of them."""
 
+import argparse
+import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from src.core.config import ConfigurationError, ServerSettings
-from src.core.logs import UVICORN_CONFIG
+from src.core.config import ConfigurationError, ServerSettings, load
+from src.core.logs import UVICORN_CONFIG, configure
+
+Own = TypeVar("Own", bound=ServerSettings)
 
 SOURCE = Path(__file__).resolve().parent.parent
 
@@ -35,6 +40,28 @@ def uvicorn_options(settings: ServerSettings, port: int, reload: bool) -> dict[s
     if reload:
         options |= {"reload": True, "reload_dirs": str(SOURCE)}
     return options
+
+
+def serve(module: str, settings_class: type[Own], port: Callable[[Own], int]) -> int:
+    """Run ``module``'s ``create_app`` as its command line says until it is told to stop: an exit code.
+
+    Settings that are wrong are logged, a line for each.
+    """
+    import uvicorn
+
+    parser = argparse.ArgumentParser(prog=f"python -m {module}")
+    parser.add_argument("--reload", action="store_true", help="restart when the source changes")
+    arguments = parser.parse_args()
+    configure("INFO")
+    try:
+        settings = load(settings_class)
+        options = uvicorn_options(settings, port(settings), arguments.reload)
+    except ConfigurationError as error:
+        for line in str(error).splitlines():
+            logging.getLogger(module).error("%s", line)
+        return 1
+    uvicorn.run(f"{module}:create_app", **options)
+    return 0
 
 
 def command_line(options: dict[str, Any]) -> list[str]:
