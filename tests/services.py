@@ -1,8 +1,8 @@
 """Fixtures of real PostgreSQL and Redis, as the container's environment names them.
 
-Without workers the tests use the test database itself, each in a transaction that is rolled back; with them
-(``-n``) each worker has a clone of the template. Tests that commit or that change the schema have a clone of
-their own each time. Redis keys carry the worker's prefix.
+Each worker (``-n``; else there is one) has a clone of the template, whatever smoke tests do to the database
+of the servers, and each test there a transaction that is rolled back. Tests that commit or that change the
+schema have a clone of their own each time. Redis keys carry the worker's prefix.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ from sqlalchemy.ext.asyncio import (
 from src.core import test_databases
 from src.core.config import OwnerSettings, Settings, load
 
-WORKER = os.environ.get("PYTEST_XDIST_WORKER")
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 # Clones for tests that commit or migrate, beyond any number of workers.
-SCRATCH = f"gw{9000 + int((WORKER or 'gw0').removeprefix('gw'))}"
+SCRATCH = f"gw{9000 + int(WORKER.removeprefix('gw'))}"
 
 
 def of_database(name: str) -> OwnerSettings:
@@ -38,9 +38,6 @@ def of_database(name: str) -> OwnerSettings:
 @pytest.fixture(scope="session")
 def settings() -> Iterator[OwnerSettings]:
     """Where this worker's tests find their schema."""
-    if WORKER is None:
-        yield load(OwnerSettings)
-        return
     name = asyncio.run(test_databases.clone(os.environ, WORKER))
     yield of_database(name)
     asyncio.run(test_databases.drop(os.environ, WORKER))
@@ -103,7 +100,7 @@ async def session(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterator[A
 
 @pytest.fixture
 def redis_prefix() -> str:
-    return f"{WORKER or 'main'}:"
+    return f"{WORKER}:"
 
 
 @pytest.fixture
