@@ -4,7 +4,7 @@ Beside a fresh server there are many kinds of "not yet": the name does not resol
 server starts up, the role or the database does not exist. They are polled for, quickly, because the whole
 environment waits for this. A wrong password is final - but with SCRAM PostgreSQL hides whether a role exists
 and answers "wrong password" for a missing one, too. So that answer is believed once it has lasted
-``PASSWORD_GRACE`` seconds, in which whoever sets up the server makes its roles.
+``PASSWORD_GRACE`` seconds, in which whoever sets up the server makes its roles, on a busy machine, too.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from src.core.config import DatabaseAddress
 INTERVAL = 0.1
 CONNECT_TIMEOUT = 5.0
 LIMIT = 120.0
-PASSWORD_GRACE = 30.0
+PASSWORD_GRACE = 90.0
 
 NOT_YET = (
     OSError,  # nothing resolves, listens or answers; a time-out is one, too
