@@ -2,7 +2,7 @@
 
 Usage: python docs/variables.py [--check]
 
-Read from the roles' meta/argument_specs.yml, playbooks/vars/environment.yml, the inventories and the
+Read from the roles' meta/argument_specs.yml, playbooks/environment/vars/main.yml, the inventories and the
 committed examples of the env files.
 """
 
@@ -18,7 +18,7 @@ from dotenv import dotenv_values
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = Path(__file__).with_suffix(".md")
-TOGETHER = ROOT / "playbooks/vars/environment.yml"
+TOGETHER = ROOT / "playbooks/environment/vars/main.yml"
 ENVIRONMENTS = ("dev", "test", "ci")
 LONG = 60
 
@@ -28,8 +28,9 @@ INTRODUCTION = """\
 <!-- Made by docs/variables.py from the roles' argument_specs, playbooks/vars and the inventories. -->
 
 What wins over what: role default < inventory < `env/local.<environment>.yml` < a CI job's process
-environment < `-e`. The column *here* is [playbooks/vars/environment.yml](../playbooks/vars/environment.yml),
-which puts the roles together to Dashtam's environments, the same for all: it wins over an inventory, so an
+environment < `-e`. The column *here* is
+[playbooks/environment/vars/main.yml](../playbooks/environment/vars/main.yml), which puts the roles together to
+Dashtam's environments, the same for all: it wins over an inventory, so an
 inventory that sets such a name is refused. What a variable means is in its role's README.
 """
 INSIDE = """\

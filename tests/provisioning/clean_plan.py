@@ -38,7 +38,7 @@ def clone(folder: Path) -> Path:
 
 def show(checkout: Path, *arguments: str) -> str:
     """Return what the plan prints there for all environments, with no engine and no variable of a CI job."""
-    names = yaml.safe_load((ROOT / "playbooks/vars/environment.yml").read_text())["dashtam_value_names"]
+    names = yaml.safe_load((ROOT / "playbooks/environment/vars/main.yml").read_text())["dashtam_value_names"]
     unset = dict.fromkeys(names, "")
     return playbook.finish(
         playbook.start(

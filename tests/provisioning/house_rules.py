@@ -367,7 +367,7 @@ def one_is_as_the_other(role: Role, other: Role) -> list[str]:
 
 def variables_nobody_declares(root: Path) -> list[str]:
     """What inventories and playbooks/vars set is a role's argument, or is in validate_options."""
-    environment = root / "playbooks/vars/environment.yml"
+    environment = root / "playbooks/environment/vars/main.yml"
     settings = yaml.safe_load(environment.read_text())
     declared = {name for role in roles(root / "roles") for name in role.options} | settings[
         "validate_options"

@@ -249,7 +249,7 @@ AWKWARD = "owner %@:/#$'\" space"
 WIRED = """
 - hosts: all
   gather_facts: false
-  vars_files: [ROOT/playbooks/vars/environment.yml]
+  vars_files: [ROOT/playbooks/environment/vars/main.yml]
   vars:
     dashtam_checkout: /checkout
     keys_values: {POSTGRES_PASSWORD: &awkward AWKWARD, APP_POSTGRES_PASSWORD: *awkward}

@@ -21,7 +21,7 @@ TASK = """
 
 def environments(root: Path) -> set[str]:
     """Return the names that an environment goes by."""
-    options = yaml.safe_load((root / "playbooks/vars/environment.yml").read_text())["validate_options"]
+    options = yaml.safe_load((root / "playbooks/environment/vars/main.yml").read_text())["validate_options"]
     return {path.name for path in (root / "inventories").iterdir()} | {
         *options["dashtam_mode"]["choices"],
         "production",
@@ -58,7 +58,7 @@ def test_every_variable_of_an_inventory_is_declared() -> None:
 def copy(tmp_path: Path) -> Path:
     """What the rules look at, to be broken."""
     ignored = shutil.ignore_patterns("__pycache__", "molecule")
-    for folder in ("roles", "inventories", "playbooks/vars"):
+    for folder in ("roles", "inventories", "playbooks/environment"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
     return tmp_path
 
@@ -259,7 +259,7 @@ def test_a_broken_rule_is_told(copy: Path, file: str, said: str, other: str, fau
             "          redis_prot: 1",
             "no role declares redis_prot, nor does validate_options",
         ),
-        ("playbooks/vars/environment.yml", "redis_prot: 1", "no role declares redis_prot"),
+        ("playbooks/environment/vars/main.yml", "redis_prot: 1", "no role declares redis_prot"),
     ],
 )
 def test_a_variable_that_nobody_declares_is_told(copy: Path, file: str, line: str, fault: str) -> None:

@@ -112,10 +112,10 @@ def test_the_page_of_variables_is_up_to_date() -> None:
             "| `app_reload` | `false` |  | [`1`](../inventories/dev/group_vars/dev/app.yml) |  |  |",
         ),
         (
-            "playbooks/vars/environment.yml",
+            "playbooks/environment/vars/main.yml",
             "images_prefix: dashtam",
             "images_prefix: a|b",
-            r"| `images_prefix` | `local` | [`a\|b`](../playbooks/vars/environment.yml) |  |  |  |",
+            r"| `images_prefix` | `local` | [`a\|b`](../playbooks/environment/vars/main.yml) |  |  |  |",
         ),
         (
             "env/.env.test.example",
