@@ -286,5 +286,9 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     await app.state.relay.aclose()
 
 
+def main() -> int:
+    return serve("src.callback", CallbackSettings, lambda settings: settings.callback_port)
+
+
 if __name__ == "__main__":
-    sys.exit(serve("src.callback", CallbackSettings, lambda settings: settings.callback_port))
+    sys.exit(main())

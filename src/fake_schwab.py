@@ -543,5 +543,9 @@ def create_app(provider: FakeSchwab | None = None) -> Starlette:
     )
 
 
+def main() -> int:
+    return serve("src.fake_schwab", FakeSchwabSettings, lambda settings: settings.fake_schwab_port)
+
+
 if __name__ == "__main__":
-    sys.exit(serve("src.fake_schwab", FakeSchwabSettings, lambda settings: settings.fake_schwab_port))
+    sys.exit(main())

@@ -24,7 +24,7 @@ CLAIMS: dict[str, Any] = {
     "aud": "dashtam-api",
     "sub": str(USER),
     "iat": NOW,
-    "exp": NOW + timedelta(minutes=5),
+    "exp": NOW + timedelta(days=1),
 }
 
 
