@@ -28,7 +28,10 @@ SET log_min_duration_statement = -1;
 \set columns statement
 \else
 \set run '\\g'
-\set columns 'json_build_object(''what'', what, ''declared'', declared, ''running'', running, ''restart'', statement IS NULL)'
+-- Without a statement of its own, or where the last start read what the statement takes away.
+\set resets 'what = format(''setting %s, ALTER SYSTEM'', name) AND context = ''postmaster'' AND declared <> current_setting(name)'
+\set restart 'statement IS NULL OR EXISTS (SELECT FROM pg_settings WHERE ' :resets ')'
+\set columns 'json_build_object(''what'', what, ''declared'', declared, ''running'', running, ''restart'', ' :restart ')'
 \endif
 
 SELECT :columns
