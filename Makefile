@@ -155,7 +155,7 @@ restore: engine ## dev's database from a backup: make restore LIMIT=dev FILE=bac
 	@$(call play,playbooks/restore.yml $(limit) $(if $(FILE),-e $(call quote,{"backup_source": $(call json_string,$(FILE))})))
 
 ##@ Tests
-.PHONY: test test-up test-setup test-down test-rebuild test-status test-verify test-unit test-integration test-smoke test-drift test-foreign ci-test molecule lint
+.PHONY: test test-up test-setup test-down test-rebuild test-status test-verify test-unit test-integration test-smoke test-drift test-check test-foreign ci-test molecule lint
 test: engine ## all tests, with coverage, beside a running dev; ARGS="-k name" selects
 	@$(call play,playbooks/test.yml $(call pytest_args,$(ARGS)))
 
@@ -188,6 +188,9 @@ test-status: engine ## what runs of it
 
 test-drift: engine ## what is changed by hand is found and repaired (minutes)
 	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini tests/drift $(ARGS))
+
+test-check: engine ## what --check predicts is what then changes, and it changes nothing itself (minutes)
+	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini --numprocesses=2 --dist=loadfile tests/check_mode $(ARGS))
 
 test-foreign: engine ## the roles as they are, for somebody else's application (minutes)
 	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini tests/foreign $(ARGS))
