@@ -155,7 +155,7 @@ restore: engine ## dev's database from a backup: make restore LIMIT=dev FILE=bac
 	@$(call play,playbooks/restore.yml $(limit) $(if $(FILE),-e $(call quote,{"backup_source": $(call json_string,$(FILE))})))
 
 ##@ Tests
-.PHONY: test test-up test-setup test-down test-rebuild test-status test-verify test-unit test-integration test-smoke test-foreign ci-test molecule lint
+.PHONY: test test-up test-setup test-down test-rebuild test-status test-verify test-unit test-integration test-smoke test-drift test-check test-foreign ci-test molecule lint
 test: engine ## all tests, with coverage, beside a running dev; ARGS="-k name" selects
 	@$(call play,playbooks/test.yml $(call pytest_args,$(ARGS)))
 
@@ -186,6 +186,12 @@ test-rebuild: engine ## its images anew, then up
 test-status: engine ## what runs of it
 	@$(call play,playbooks/status.yml --limit test)
 
+test-drift: engine ## what is changed by hand is found and repaired (minutes)
+	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini tests/drift $(ARGS))
+
+test-check: engine ## what --check predicts is what then changes, and it changes nothing itself (minutes)
+	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini --numprocesses=2 --dist=loadfile tests/check_mode $(ARGS))
+
 test-foreign: engine ## the roles as they are, for somebody else's application (minutes)
 	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini tests/foreign $(ARGS))
 
@@ -202,9 +208,12 @@ lint: venv ## ansible-lint, yamllint, ruff, mypy
 	done; [ -z "$$failed" ]
 
 ##@ All environments
-.PHONY: plan status-all clean
+.PHONY: plan drift status-all clean
 plan: venv ## what each environment is, secrets masked, without an engine; LIMIT=test FORMAT=json
 	@$(call play,$(every) playbooks/plan.yml $(if $(FORMAT),-e plan_format=$(FORMAT)))
+
+drift: engine ## where what runs is otherwise than declared, and fail if it is; LIMIT=dev FORMAT=json
+	@$(call play,$(every) playbooks/drift.yml $(if $(FORMAT),-e drift_format=$(FORMAT)))
 
 status-all: engine ## what runs of dev, test and ci
 	@$(call play,$(every) playbooks/status.yml)

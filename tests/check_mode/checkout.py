@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,24 +27,34 @@ IMAGE = re.compile("[^/]+/(base|postgres|redis|python|app):")
 
 # Cluster, roles, databases and settings; no xmin, which a statement that changes nothing may renew.
 CLUSTER = """
-    SELECT 'server ' || system_identifier FROM pg_control_system()
-    UNION ALL SELECT 'role ' || to_jsonb(pg_authid) FROM pg_authid WHERE rolname !~ '^pg_'
-    UNION ALL SELECT 'database ' || oid || datname || datdba || coalesce(datacl::text, '') FROM pg_database
-    UNION ALL SELECT 'setting ' || setdatabase || setrole || setconfig::text FROM pg_db_role_setting
+    SELECT format('server %s', system_identifier) FROM pg_control_system()
+    UNION ALL SELECT format('role %s', to_jsonb(pg_authid)) FROM pg_authid WHERE rolname !~ '^pg_'
+    UNION ALL SELECT format('database %s %s %s %s', oid, datname, datdba, datacl) FROM pg_database
+    UNION ALL SELECT format('setting %s %s %s', setdatabase, setrole, setconfig) FROM pg_db_role_setting
+    UNION ALL SELECT format('server setting %s %s', name, setting) FROM pg_settings
+              WHERE source NOT IN ('default', 'client', 'session')
+    UNION ALL SELECT format('ALTER SYSTEM %s %s', name, setting) FROM pg_file_settings
+              WHERE sourcefile ~ 'postgresql.auto.conf'
+    UNION ALL SELECT format('hba %s', md5(pg_read_file(current_setting('hba_file'))))
     ORDER BY 1
 """
-TABLES = """
-    SELECT pg_class.oid || ' ' || nspname || '.' || relname
-    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+# Of tables and sequences each row, with the transaction that wrote it.
+ROWS = """
+    SELECT format('%s %s.%s ', c.oid, nspname, relname) || CASE WHEN relkind IN ('r', 'S') THEN md5(
+        query_to_xml(format('SELECT xmin, * FROM %s ORDER BY ctid', c.oid::regclass), true, false, '')::text
+        ) ELSE '' END
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace
     WHERE nspname !~ '^(pg_|information_schema)' ORDER BY 1
 """
+# Environment to its database's name, and to its index in Redis.
+DATABASES = {"dev": ("dashtam", 0), "test": ("dashtam_test", 1), "ci": ("dashtam_test", 1)}
 
 
 @dataclass(frozen=True)
 class Look:
     """What was there at one moment: engine objects that are ours, the database, Redis, the checkout's files.
 
-    `database` and `keys` are empty where no server ran.
+    `database` and `redis` have a key for each line that the server said, none where it did not run.
     """
 
     containers: dict[str, Any]
@@ -51,8 +62,8 @@ class Look:
     volumes: dict[str, Any]
     images: dict[str, Any]
     files: dict[str, tuple[int, int, int, str]]
-    database: str
-    keys: str
+    database: dict[str, bool]
+    redis: dict[str, bool]
 
 
 def differences(old: Any, new: Any, where: str = "") -> list[str]:
@@ -66,10 +77,12 @@ def differences(old: Any, new: Any, where: str = "") -> list[str]:
     return [] if old == new else [f"{where}: {old!r} is {new!r} now"]
 
 
-def changes(before: Look, after: Look, database: str) -> dict[str, str]:
+def changes(before: Look, after: Look, database: dict[str, bool]) -> dict[str, str]:
     """Return what differs: object to what happened to it.
 
-    Containers are `created`, `recreated`, `started` or `restarted`; all else is `changed`.
+    Containers are `created`, `removed`, `recreated`, `started`, `restarted` or `altered`, networks, volumes
+    and images the first three of these, files and `postgres` and `redis` (what is in them) `changed`; of
+    files in `src` and `tests` only that folder is named.
 
     :param database: what it was when it last could be asked.
     """
@@ -89,17 +102,18 @@ def changes(before: Look, after: Look, database: str) -> dict[str, str]:
         else:
             found[name] = "altered"
     for kind in ("networks", "volumes", "images"):
-        old_kind, new_kind = getattr(before, kind), getattr(after, kind)
-        for name in old_kind.keys() | new_kind.keys():
+        olds, news = getattr(before, kind), getattr(after, kind)
+        for name in olds.keys() | news.keys():
             # A network's members come and go with the containers.
-            if (old_kind.get(name) or {}).get("identity") != (new_kind.get(name) or {}).get("identity"):
-                found[name] = "changed"
+            old, new = ((one.get(name) or {}).get("identity") for one in (olds, news))
+            if old != new:
+                found[name] = "created" if old is None else "removed" if new is None else "recreated"
     for path in before.files.keys() | after.files.keys():
         if before.files.get(path) != after.files.get(path) and not path.endswith("/"):
-            found[path] = "changed"
-    if (before.database or database) != after.database:
-        found["database"] = "changed"
-    if before.keys and before.keys != after.keys:
+            found[path.split("/")[0] if path.startswith(("src/", "tests/")) else path] = "changed"
+    if after.database and (before.database or database) != after.database:
+        found["postgres"] = "changed"
+    if before.redis and after.redis and before.redis != after.redis:
         found["redis"] = "changed"
     return found
 
@@ -130,8 +144,6 @@ class Checkout:
 
     folder: Path
     engine: docker.DockerClient
-    # Python's bytecode goes elsewhere, so that every file and folder can be compared.
-    bytecode: Path
     values: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def play(self, playbook: str, *arguments: str, code: int = 0, **environment: str) -> Run:
@@ -145,7 +157,6 @@ class Checkout:
             **{
                 "ANSIBLE_ROLES_PATH": str(self.folder / "roles"),
                 "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.jsonl",
-                "PYTHONPYCACHEPREFIX": str(self.bytecode),
             }
             | environment,
         )
@@ -199,27 +210,31 @@ class Checkout:
             images={tag: {"identity": one} for tag, one in images.items() if IMAGE.match(tag)},
             files=self.files(),
             database=self.database(environment, containers),
-            keys=self.ask(environment, containers, "redis", "redis-cli -n 1 DBSIZE"),
+            redis=self.ask(
+                environment,
+                containers,
+                "redis",
+                f"redis-cli -n {DATABASES[environment][1]} DBSIZE;"
+                "redis-cli CONFIG GET '*' | paste - - | sort",
+            ),
         )
 
-    def ask(self, environment: str, containers: dict[str, Any], service: str, command: str) -> str:
+    def ask(
+        self, environment: str, containers: dict[str, Any], service: str, command: str
+    ) -> dict[str, bool]:
         name = f"{INSTANCE}-{environment}-{service}"
         if containers.get(name, {"State": {"Status": ""}})["State"]["Status"] != "running":
-            return ""
+            return {}
         code, output = self.container(name).exec_run(
             ["sh", "-c", command], user="postgres" if service == "postgres" else ""
         )
-        return f"{code} {output.decode()}"
+        assert code == 0, output.decode()
+        return dict.fromkeys(output.decode().splitlines(), True)
 
-    def database(self, environment: str, containers: dict[str, Any]) -> str:
-        database = "dashtam" if environment == "dev" else "dashtam_test"
-        psql = "psql -XqAt -U postgres"
-        return self.ask(
-            environment,
-            containers,
-            "postgres",
-            f'{psql} -d postgres -c "{CLUSTER}"; {psql} -d {database} -c "{TABLES}"',
-        )
+    def database(self, environment: str, containers: dict[str, Any]) -> dict[str, bool]:
+        psql = "psql -XqAt -v ON_ERROR_STOP=1 -U postgres"
+        command = f'{psql} -d postgres -c "{CLUSTER}" && {psql} -d {DATABASES[environment][0]} -c "{ROWS}"'
+        return self.ask(environment, containers, "postgres", command)
 
     def files(self) -> dict[str, tuple[int, int, int, str]]:
         """Path to mode, owner, time of change in ns, content's hash; a folder's path ends in `/`."""
@@ -232,9 +247,9 @@ class Checkout:
             found[name] = (about.st_mode, about.st_uid, about.st_mtime_ns, content)
         return found
 
-    def forget(self) -> None:
-        """Remove everything of this instance from the engine."""
-        labels = {"label": f"dashtam.instance={INSTANCE}"}
+    def forget(self, environment: str) -> None:
+        """Remove everything of an environment from the engine."""
+        labels = {"label": [f"dashtam.instance={INSTANCE}", f"dashtam.environment={environment}"]}
         for container in self.engine.containers.list(all=True, filters=labels):
             container.remove(force=True, v=True)
         for network in self.engine.networks.list(filters=labels):
@@ -244,8 +259,8 @@ class Checkout:
 
 
 @contextmanager
-def copied() -> Iterator[Checkout]:
-    """A fresh copy, whose environments go with it."""
+def copied(environment: str) -> Iterator[Checkout]:
+    """A fresh copy, whose environment goes with it."""
     folder = Path(tempfile.mkdtemp(prefix="dashtam-check-mode-"))
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -259,13 +274,17 @@ def copied() -> Iterator[Checkout]:
         if (ROOT / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, copy / name)
+    # As with an umask of 022: what the app's user may not read is a case of its own.
+    subprocess.run(["chmod", "-R", "u+rwX,go=rX", folder], check=True)
+    # Python would do so at the first run, and every file is looked at.
+    subprocess.run([sys.executable, "-m", "compileall", "-q", "playbooks", "roles"], cwd=copy, check=True)
     engine = docker.from_env()
-    checkout = Checkout(copy, engine, folder / "bytecode")
+    checkout = Checkout(copy, engine)
     try:
         # What a killed run left.
-        checkout.forget()
+        checkout.forget(environment)
         yield checkout
     finally:
-        checkout.forget()
+        checkout.forget(environment)
         engine.close()
         shutil.rmtree(folder)

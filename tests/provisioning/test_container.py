@@ -18,6 +18,7 @@ from tests.by_path import ROOT, load
 
 ROLE = "roles/container"
 containers = load(f"{ROLE}/filter_plugins/containers.py")
+container_drift = load(f"{ROLE}/filter_plugins/container_drift.py")
 host_ports = load(f"{ROLE}/lookup_plugins/host_ports.py")
 container_wait = load(f"{ROLE}/action_plugins/container_wait.py")
 
@@ -38,7 +39,7 @@ SPEC: dict[str, Any] = {
     "published_ports": ["127.0.0.1:8000:8000"],
     "mounts": [],
     "restart_policy": "unless-stopped",
-    "healthcheck": {"test": ["CMD", "true"]},
+    "healthcheck": {"test": ["CMD", "true"], "interval": "5s", "retries": 3},
     "stop_timeout": 10,
     "read_only": True,
     "cap_drop": ["ALL"],
@@ -53,19 +54,50 @@ ARGUMENTS = yaml.safe_load((ROOT / ROLE / "meta/argument_specs.yml").read_text()
 KEYS = ARGUMENTS["main"]["options"]["container_specs"]["options"].keys()
 
 
+LOG = {"driver": "json-file", "options": {"max-size": "10m"}}
+IMAGE: dict[str, Any] = {
+    "Env": ["PATH=/bin"],
+    "Labels": {"maker": "me"},
+    "Entrypoint": ["start"],
+    "Cmd": None,
+    "StopSignal": "SIGINT",
+}
+
+
 def inspected(spec: dict[str, Any] = SPEC, **changes: Any) -> dict[str, Any]:
     """Return what the engine says of a container that is as declared, but for ``a__b__c=value``."""
     address, host, inside = spec["published_ports"][0].split(":")
     found: dict[str, Any] = {
+        "Id": "0123456789abcdef",
         "Image": f"id of {spec['image']}",
-        "Config": {"Labels": spec["labels"] | {HASH: containers.container_hash(spec)}},
+        "ImageConfig": IMAGE,
+        "Config": {
+            "Image": spec["image"],
+            "Entrypoint": IMAGE["Entrypoint"],
+            "Cmd": spec["command"],
+            "Env": [*IMAGE["Env"], *(f"{name}={value}" for name, value in spec["env"].items())],
+            "Labels": IMAGE["Labels"] | spec["labels"] | {HASH: containers.container_hash(spec)},
+            "User": spec["user"],
+            "WorkingDir": spec["working_dir"],
+            "StopSignal": IMAGE["StopSignal"],
+            "StopTimeout": spec["stop_timeout"],
+            "Healthcheck": {"Test": ["CMD", "true"], "Interval": 5_000_000_000, "Retries": 3},
+        },
         "State": {"Status": "running", "Running": True, "ExitCode": 0},
         "HostConfig": {
             "RestartPolicy": {"Name": spec["restart_policy"]},
             "Memory": 64 * 1024**2,
+            "MemorySwap": 128 * 1024**2,
             "NanoCpus": 500_000_000,
             "PidsLimit": None,
             "PortBindings": {f"{inside}/tcp": [{"HostIp": address, "HostPort": host}]},
+            "Binds": None,
+            "Mounts": [],
+            "ReadonlyRootfs": spec["read_only"],
+            "CapDrop": spec["cap_drop"],
+            "SecurityOpt": None,
+            "ShmSize": 64 * 1024**2,
+            "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m"}},
         },
         "NetworkSettings": {"Networks": {spec["network"]: {"Aliases": [*spec["aliases"], "0123456789ab"]}}},
     }
@@ -89,12 +121,27 @@ def survey(**found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def compared(seen: dict[str, Any], *specs: dict[str, Any]) -> dict[str, Any]:
+    """Return the survey with what differs in each container told."""
+    hashes = {spec["name"]: containers.container_hash(spec) for spec in specs}
+    told: dict[str, Any] = container_drift.container_drift(seen, list(specs), hashes, HASH, LOG)
+    return told
+
+
 def state(found: dict[str, Any] | None, spec: dict[str, Any] = SPEC) -> tuple[str, str]:
     seen = survey() if found is None else survey(site_blue_web=found)
     seen["networks"] = {"site-blue-network": {"Id": "network 1"}}
-    (answer,) = containers.container_states([spec], seen, IDENTITY, HASH)
+    (answer,) = containers.container_states([spec], compared(seen, spec), IDENTITY, HASH)
     assert answer["name"] == spec["name"]
     return answer["state"], answer["reason"]
+
+
+def differences(found: dict[str, Any], spec: dict[str, Any] = SPEC) -> list[str]:
+    seen = survey(site_blue_web=found) | {"networks": {"site-blue-network": {"Id": "network 1"}}}
+    lines: list[str] = container_drift.drift_lines(
+        container_drift.container_differences([spec], compared(seen, spec))
+    )
+    return lines
 
 
 def test_running_as_declared() -> None:
@@ -169,41 +216,187 @@ def test_stopped(status: str) -> None:
 def test_a_container_whose_network_was_made_anew_is_made_anew(status: str, network: str, lost: bool) -> None:
     networks = {SPEC["network"]: {"Aliases": SPEC["aliases"], "NetworkID": network}}
     said = state(inspected(State__Status=status, NetworkSettings__Networks=networks))
-    reason = "the network site-blue-network is not the one that it was made on"
+    reason = "network site-blue-network is connected to one that was removed, not connected"
     assert (said == ("drifted", reason)) is lost
 
 
+@pytest.mark.parametrize("status", ["restarting", "dead"])
+def test_what_never_settles_is_made_anew(status: str) -> None:
+    assert state(inspected(State__Status=status)) == ("drifted", f"it is {status}")
+
+
+@pytest.mark.parametrize("status", ["running", "exited", "paused"])
+def test_what_was_changed_by_hand_is_made_anew_running_or_not(status: str) -> None:
+    found = inspected(State__Status=status, HostConfig__Privileged=True, Config__User="0")
+    assert state(found) == ("drifted", "user is 0, not 1000:1000; privileged is yes, not none")
+
+
+def test_what_nobody_has_compared_counts_as_it_was_declared() -> None:
+    (answer,) = containers.container_states(
+        [SPEC], survey(site_blue_web=inspected(Config__User="0")), IDENTITY, HASH
+    )
+    assert answer["state"] == "running"
+
+
+MOUNTS: dict[str, Any] = SPEC | {
+    "mounts": [
+        {"type": "bind", "source": "/src", "target": "/app", "read_only": True},
+        {"type": "volume", "source": "data", "target": "/data", "read_only": False},
+        {"type": "tmpfs", "target": "/scratch", "tmpfs_size": "1G", "tmpfs_mode": "1777"},
+    ]
+}
+MOUNTED = [
+    {"Type": "bind", "Source": "/src", "Target": "/app", "ReadOnly": True},
+    {"Type": "volume", "Source": "data", "Target": "/data"},
+    {"Type": "tmpfs", "Target": "/scratch", "TmpfsOptions": {"SizeBytes": 1024**3, "Mode": 0o1777}},
+]
+
+
 @pytest.mark.parametrize(
-    ("path", "value", "reason"),
+    ("path", "value", "line"),
     [
-        ("State__Status", "restarting", "it is restarting"),
-        ("State__Status", "dead", "it is dead"),
-        ("HostConfig__RestartPolicy", {"Name": "always"}, "restart policy is always, not unless-stopped"),
-        ("HostConfig__RestartPolicy", {"Name": ""}, "restart policy is no, not unless-stopped"),
-        ("HostConfig__Memory", 128 * 1024**2, "memory limit is 134217728, not 67108864"),
-        ("HostConfig__NanoCpus", 0, "cpu limit is 0, not 500000000"),
-        ("HostConfig__PidsLimit", 100, "pids limit is 100, not 0"),
-        ("NetworkSettings__Networks", {}, "it is on no network, not on site-blue-network"),
+        ("Config__Cmd", ["serve", "--it now"], "command: declared serve, running serve '--it now'"),
+        ("Config__Entrypoint", None, "entrypoint: declared start, running none"),
+        ("Config__WorkingDir", "", "working folder: declared /app, running none"),
+        ("Config__StopSignal", "SIGTERM", "stop signal: declared SIGINT, running SIGTERM"),
+        ("Config__StopTimeout", None, "stop timeout: declared 10s, running none"),
+        ("HostConfig__RestartPolicy", {"Name": ""}, "restart policy: declared unless-stopped, running no"),
+        ("HostConfig__Memory", 0, "memory limit: declared 64M, running no limit"),
+        ("HostConfig__MemorySwap", 100 * 1024**2, "swap limit: declared none, running 100M"),
+        ("HostConfig__NanoCpus", 1_500_000_000, "cpu limit: declared 0.5, running 1.5"),
+        ("HostConfig__PidsLimit", 100, "pids limit: declared no limit, running 100"),
+        ("HostConfig__ReadonlyRootfs", False, "read-only root: declared yes, running no"),
+        ("HostConfig__ShmSize", 65 * 1024, "shm size: declared 64M, running 65K"),
+        ("HostConfig__CapDrop", None, "dropped capability ALL: declared present, running none"),
+        ("HostConfig__CapAdd", ["SYS_ADMIN"], "added capabilities: declared none, running SYS_ADMIN"),
+        ("HostConfig__Privileged", True, "privileged: declared none, running yes"),
+        ("HostConfig__SecurityOpt", ["a=b"], "security option a=b: declared none, running present"),
+        ("HostConfig__CpusetCpus", "0", "cpus allowed: declared none, running 0"),
+        ("HostConfig__Dns", ["9.9.9.9"], "DNS servers: declared none, running 9.9.9.9"),
+        ("HostConfig__Sysctls", {"a": "1"}, "kernel parameters: declared none, running {'a': '1'}"),
+        ("HostConfig__LogConfig__Type", "local", "log driver: declared json-file, running local"),
+        ("HostConfig__LogConfig__Config", {}, "log option max-size: declared 10m, running none"),
+        ("HostConfig__PortBindings", {}, "port 8000/tcp: declared 127.0.0.1:8000, running none"),
+        (
+            "HostConfig__PortBindings",
+            {"8000/tcp": [{"HostIp": "", "HostPort": "8000"}]},
+            "port 8000/tcp: declared 127.0.0.1:8000, running 0.0.0.0:8000",
+        ),
+        (
+            "Config__Healthcheck",
+            {"Test": ["CMD", "true"], "Interval": 90_000_000_000, "Retries": 3},
+            "health check's interval: declared 5s, running 90s",
+        ),
         (
             "NetworkSettings__Networks",
             {"site-blue-network": {"Aliases": ["web", "www"]}, "bridge": {}},
-            "it is on bridge, site-blue-network, not on site-blue-network",
+            "network bridge: declared none, running connected",
         ),
-        ("NetworkSettings__Networks", {"site-blue-network": {"Aliases": ["web"]}}, "its alias www is gone"),
         (
             "NetworkSettings__Networks",
-            {"site-blue-network": {"Aliases": None}},
-            "its alias web, www is gone",
+            {"site-blue-network": {"Aliases": ["web"]}},
+            "alias www: declared present, running none",
+        ),
+        ("Config__Env", ["PATH=/bin", "LOG_LEVEL=DEBUG"], "env LOG_LEVEL: declared INFO, running DEBUG"),
+        ("Config__Env", ["PATH=/bin"], "env LOG_LEVEL: declared INFO, running none"),
+        ("Config__Env", ["LOG_LEVEL=INFO"], "env PATH: declared /bin, running none"),
+        ("Config__Env", ["PATH=/bin", "LOG_LEVEL=INFO", "A=b=c"], "env A: declared none, running b=c"),
+        (
+            "Config__Env",
+            ["PATH=/bin", "LOG_LEVEL=a\nb"],
+            "env LOG_LEVEL: declared INFO, running a\\nb",
+        ),
+        (
+            "Config__Env",
+            ["PATH=/bin", "LOG_LEVEL=INFO", "URL=x://me:canary@h@host/"],
+            "env URL: declared none, running x://me:***@host/",
+        ),
+        ("Image", "id of another", "image: declared web:1 (id of web:1), running web:1 (id of anothe)"),
+    ],
+)
+def test_one_line_for_what_is_otherwise(path: str, value: Any, line: str) -> None:
+    assert differences(inspected(**{path: value})) == [line]
+
+
+def test_the_hash_is_a_difference_only_where_there_is_no_other() -> None:
+    labels = inspected()["Config"]["Labels"] | {HASH: "0"}
+    of_spec = containers.container_hash(SPEC)
+    assert differences(inspected(Config__Labels=labels)) == [f"label {HASH}: declared {of_spec}, running 0"]
+    more = labels | {"note": "mine"}
+    assert differences(inspected(Config__Labels=more)) == ["label note: declared none, running mine"]
+
+
+def test_labels_of_the_image_count() -> None:
+    labels = inspected()["Config"]["Labels"] | {"maker": "you"}
+    assert differences(inspected(Config__Labels=labels)) == ["label maker: declared me, running you"]
+
+
+def test_without_the_image_only_what_is_declared_is_judged() -> None:
+    labels = inspected()["Config"]["Labels"] | {"note": "mine"}
+    known = {"Config__Labels": labels, "Config__Env": ["PATH=/usr/bin", "LOG_LEVEL=DEBUG"]}
+    assert differences(inspected(ImageConfig=None, **known)) == [
+        "env LOG_LEVEL: declared INFO, running DEBUG"
+    ]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"Mounts": MOUNTED},
+        {"Binds": ["/src:/app:ro", "data:/data:rw"], "Tmpfs": {"/scratch": "size=1g,mode=1777"}},
+    ],
+)
+def test_mounts_are_what_they_are_however_they_were_asked_for(asked: dict[str, Any]) -> None:
+    host = inspected(MOUNTS)["HostConfig"] | {"Mounts": []} | asked
+    assert differences(inspected(MOUNTS, HostConfig=host), MOUNTS) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "lines"),
+    [
+        ({"Mounts": MOUNTED[1:]}, ["mount /app: declared bind /src, read-only, running none"]),
+        (
+            {"Mounts": MOUNTED, "Binds": ["/etc:/more"]},
+            ["mount /more: declared none, running bind /etc"],
+        ),
+        (
+            {"Mounts": MOUNTED[:2], "Tmpfs": {"/scratch": ""}},
+            [
+                "mount /scratch: declared tmpfs, 1G, mode 1777, running tmpfs, no limit, the engine's mode",
+            ],
         ),
     ],
 )
-def test_drifted(path: str, value: Any, reason: str) -> None:
-    assert state(inspected(**{path: value})) == ("drifted", reason)
+def test_mounts_that_are_otherwise(asked: dict[str, Any], lines: list[str]) -> None:
+    host = inspected(MOUNTS)["HostConfig"] | asked
+    assert differences(inspected(MOUNTS, HostConfig=host), MOUNTS) == lines
+
+
+def test_a_health_check_as_a_text_is_for_the_shell() -> None:
+    spec = SPEC | {"healthcheck": {"test": "true && true", "interval": "1m30s"}}
+    health = {"Test": ["CMD-SHELL", "true && true"], "Interval": 90_000_000_000}
+    assert differences(inspected(spec, Config__Healthcheck=health), spec) == []
+
+
+def test_no_environment_and_no_secret_leaves_the_comparison() -> None:
+    secrets = {"SECRET_KEY": "canary-1", "DATABASE_URL": "pg://me:canary-2@host/db", "API_TOKEN": "canary-3"}
+    spec = SPEC | {"env": SPEC["env"] | secrets, "command": ["serve"]}
+    env = ["PATH=/bin", "LOG_LEVEL=INFO", "SECRET_KEY=canary-4", "DATABASE_URL=pg://me:canary-5@host/db"]
+    found = inspected(spec, Config__Env=env, Config__Cmd=["serve", "canary-1", "pg://me:canary-6@host"])
+    told = compared(survey(site_blue_web=found, other=inspected()), spec)
+    assert [container["Config"].get("Env") for container in told["containers"].values()] == [None, None]
+    assert "canary" not in str(told["containers"]["site-blue-web"]["Drift"])
+    assert differences(found, spec) == [
+        "command: declared serve, running serve *** pg://me:***@host",
+        "env API_TOKEN: declared ***, running none",
+        "env DATABASE_URL: declared pg://me:***@host/db, running another pg://me:***@host/db",
+        "env SECRET_KEY: declared ***, running another ***",
+    ]
 
 
 @pytest.mark.parametrize("none", [None, 0, -1])
 def test_no_pids_limit_is_none_however_the_engine_says_it(none: int | None) -> None:
-    assert state(inspected(HostConfig__PidsLimit=none))[0] == "running"
+    assert differences(inspected(HostConfig__PidsLimit=none)) == []
 
 
 def test_no_restart_policy_is_none_however_the_engine_says_it() -> None:
@@ -217,7 +410,8 @@ def test_no_restart_policy_is_none_however_the_engine_says_it() -> None:
 )
 def test_a_memory_limit_in_any_unit(size: str, limit: int) -> None:
     spec = SPEC | {"memory": size}
-    assert state(inspected(spec, HostConfig__Memory=limit), spec)[0] == "running"
+    found = inspected(spec, HostConfig__Memory=limit, HostConfig__MemorySwap=2 * limit)
+    assert differences(found, spec) == []
 
 
 def test_states_are_in_the_order_of_the_declarations() -> None:

@@ -113,7 +113,8 @@ def test_an_old_engine_is_named() -> None:
 
 def test_an_engine_that_sees_the_folder_will_do(tmp_path: Path) -> None:
     with engine("1.41") as asked:
-        assert engine_status.status("1.41", str(tmp_path))["state"] == "ok"
+        found = engine_status.status("1.41", str(tmp_path))
+    assert (found["state"], found["untried"]) == ("ok", "")
     assert list(tmp_path.iterdir()) == []
     assert any(line.startswith("DELETE") and "/containers/" in line for line in asked)
     assert any(line.startswith("DELETE") and "/images/" in line for line in asked)
@@ -127,6 +128,13 @@ def test_an_engine_elsewhere_is_blind(tmp_path: Path) -> None:
     assert (found["state"], found["reason"]) == ("blind", f"it does not see {tmp_path}")
     assert list(tmp_path.iterdir()) == []
     assert any(line.startswith("DELETE") and "/images/" in line for line in asked)
+
+
+def test_an_engine_that_may_not_be_asked_so_is_only_read_from(tmp_path: Path) -> None:
+    with engine("1.41") as asked:
+        found = engine_status.status("1.41", str(tmp_path), probe=False)
+    assert (found["state"], found["untried"]) == ("ok", f"whether it sees {tmp_path}")
+    assert {line.split()[0] for line in asked} == {"GET"}
 
 
 def test_nothing_behind_an_address_is_said_shortly(monkeypatch: pytest.MonkeyPatch) -> None:

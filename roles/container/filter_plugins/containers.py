@@ -15,15 +15,6 @@ short_description: Compare declared containers with a survey of the engine
 description: See the functions' docstrings, for this filter and for those beside it.
 """
 
-# docker_container's own spelling of the engine's defaults, so that the two can be compared.
-SIZE_UNITS = {"": 1, "B": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
-
-
-def _bytes(size: str) -> int:
-    """Bytes of a size such as ``64M``; docker_container's format."""
-    number = size.rstrip("BKMGkmgb")
-    return int(number) * SIZE_UNITS[size[len(number) :].upper()[:1]]
-
 
 def container_hash(spec: dict[str, Any]) -> str:
     """Return 16 hex digits that change whenever anything declared about the container does."""
@@ -46,34 +37,6 @@ def _owner(labels: dict[str, str], declared: dict[str, str]) -> str | None:
     return None
 
 
-def _live_drift(spec: dict[str, Any], found: dict[str, Any]) -> str | None:
-    """Return what was changed by hand (``docker update``, ``docker network disconnect``), or None."""
-    host = found["HostConfig"]
-    declared = {
-        "restart policy": (spec["restart_policy"], host["RestartPolicy"]["Name"] or "no"),
-        "memory limit": (_bytes(spec["memory"]), host["Memory"]),
-        "cpu limit": (int(float(spec["cpus"]) * 1e9), host["NanoCpus"]),
-        # The engine says null, 0 or -1 for "no limit", depending on its version and on who set it last.
-        "pids limit": (0, max(host.get("PidsLimit") or 0, 0)),
-    }
-    for what, (wanted, has) in declared.items():
-        if wanted != has:
-            return f"{what} is {has}, not {wanted}"
-    networks = found["NetworkSettings"]["Networks"]
-    if set(networks) != {spec["network"]}:
-        return f"it is on {', '.join(sorted(networks)) or 'no network'}, not on {spec['network']}"
-    missing = set(spec["aliases"]) - set(networks[spec["network"]].get("Aliases") or [])
-    if missing:
-        return f"its alias {', '.join(sorted(missing))} is gone"
-    return None
-
-
-def _lost_its_network(spec: dict[str, Any], found: dict[str, Any], survey: dict[str, Any]) -> bool:
-    """Say whether the network was removed (``docker network prune``): then it cannot be started again."""
-    attached = found["NetworkSettings"]["Networks"].get(spec["network"], {}).get("NetworkID")
-    return bool(attached) and attached != survey["networks"].get(spec["network"], {}).get("Id")
-
-
 def _identity(declared: dict[str, Any], labels: list[str]) -> dict[str, str]:
     """Return those of a declared object's labels that tell whose it is.
 
@@ -91,7 +54,8 @@ def container_states(
     """Say for each declared container what the engine has.
 
     :param specs: declared containers (role container, ``container_specs``).
-    :param survey: what the lookup ``docker_survey`` returned, its ``images`` holding every spec's image.
+    :param survey: what the lookup ``docker_survey`` returned, its ``images`` holding every spec's image. What
+        the filter ``container_drift`` has told in it counts as changed by hand.
     :param identity_labels: labels that make an object ours; a container of the name without them is foreign.
     :param hash_label: the label that holds :func:`container_hash`.
     :returns: one dict a spec, in order: ``name``, ``state`` (``foreign``, ``missing``, ``changed``,
@@ -112,12 +76,11 @@ def container_states(
             state, reason = "changed", f"the image {spec['image']} was built or pulled anew"
         elif found["State"]["Status"] in ("restarting", "dead"):
             state, reason = "drifted", f"it is {found['State']['Status']}"
-        elif _lost_its_network(spec, found, survey):
-            state, reason = "drifted", f"the network {spec['network']} is not the one that it was made on"
+        elif drift := [one for one in found.get("Drift", []) if one["what"] != "state"]:
+            state = "drifted"
+            reason = "; ".join(f"{one['what']} is {one['running']}, not {one['declared']}" for one in drift)
         elif found["State"]["Status"] != "running":
             state, reason = "stopped", f"it is {found['State']['Status']}"
-        elif drift := _live_drift(spec, found):
-            state, reason = "drifted", drift
         states.append({"name": spec["name"], "state": state, "reason": reason})
     return states
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import docker
@@ -32,6 +33,12 @@ options:
     type: list
     elements: str
     default: []
+  environments:
+    description:
+      - Whether the named containers come with their C(Env), whose values are secrets. Never keep that in a
+        fact, hand it on to the filter that takes it away.
+    type: bool
+    default: false
 """
 
 RETURN = """
@@ -40,13 +47,25 @@ _raw:
     - One dict with C(containers), C(networks), C(volumes) (name to what the engine's inspect says, a
       container's environment left out), C(images) (reference to id; a reference that is absent has no key)
       and C(ports) (published port to container).
+    - A named container's C(ImageConfig) is what its image says, null where the engine has it no more.
   type: list
   elements: dict
 """
 
 
-def survey(client: docker.APIClient, label: str, names: list[str], images: list[str]) -> dict[str, Any]:
+def survey(
+    client: docker.APIClient, label: str, names: list[str], images: list[str], environments: bool = False
+) -> dict[str, Any]:
     """Collect what the engine knows; raises docker's own exceptions."""
+
+    @cache
+    def image(reference: str) -> dict[str, Any] | None:
+        try:
+            inspected: dict[str, Any] = client.inspect_image(reference)
+        except docker.errors.ImageNotFound:
+            return None
+        return inspected
+
     wanted = set(names)
     containers = {}
     ports = {}
@@ -61,19 +80,16 @@ def survey(client: docker.APIClient, label: str, names: list[str], images: list[
             except docker.errors.NotFound:
                 continue  # removed between the list and the look
             # The values of a container's variables are secrets, and this is shown at -v by some callbacks.
-            found["Config"].pop("Env", None)
+            if not (environments and own_names & wanted):
+                found["Config"].pop("Env", None)
+            if own_names & wanted:
+                found["ImageConfig"] = (image(found["Image"]) or {}).get("Config")
             containers[found["Name"].removeprefix("/")] = found
-    present = {}
-    for reference in images:
-        try:
-            present[reference] = client.inspect_image(reference)["Id"]
-        except docker.errors.ImageNotFound:
-            continue
     return {
         "containers": containers,
         "networks": {network["Name"]: network for network in client.networks()},
         "volumes": {volume["Name"]: volume for volume in client.volumes()["Volumes"] or []},
-        "images": present,
+        "images": {reference: known["Id"] for reference in images if (known := image(reference))},
         "ports": ports,
     }
 
@@ -88,7 +104,8 @@ class LookupModule(LookupBase):
         client = None
         try:
             client = docker.from_env().api
-            return [survey(client, self.get_option("label"), names, self.get_option("images"))]
+            options = (self.get_option(name) for name in ("images", "environments"))
+            return [survey(client, self.get_option("label"), names, *options)]
         except (DockerException, RequestException) as error:
             raise AnsibleLookupError(f"The Docker engine does not answer: {error}") from error
         finally:

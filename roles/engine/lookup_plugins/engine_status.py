@@ -23,7 +23,7 @@ name: engine_status
 short_description: State of the Docker engine that the docker client would talk to
 description:
   - Asks the engine that C(DOCKER_HOST), C(DOCKER_TLS_VERIFY) and C(DOCKER_CERT_PATH) name, as the docker
-    client does, else the default socket. Changes nothing.
+    client does, else the default socket. Changes nothing, but for what O(probe) allows.
 options:
   minimum_api:
     description: Oldest API version that will do.
@@ -34,6 +34,11 @@ options:
       - A folder that containers are to mount. A unix socket is taken as local, C(ssh://) as another
         machine; an engine behind anything else is asked whether it sees the folder.
     type: str
+  probe:
+    description:
+      - Whether that may be asked. It takes a container, an image and a folder within the folder for a moment.
+    type: bool
+    default: true
   wait:
     description: Seconds to go on asking while none answers; ends early where no dockerd runs any more.
     type: int
@@ -46,7 +51,7 @@ _raw:
     - One dict. C(state) is C(ok), C(none) (nothing answers), C(denied) (one is there, this user may not use
       it), C(old) (its API is older than C(minimum_api)) or C(blind) (it runs elsewhere, without C(folder)).
     - C(url) is its address, C(given) whether C(DOCKER_HOST) says so, C(version) and C(api) what it is,
-      C(reason) why it is not ok.
+      C(reason) why it is not ok, C(untried) what was not asked for want of O(probe).
   type: list
   elements: dict
 """
@@ -125,11 +130,12 @@ def dockerd_runs() -> bool:
     return False
 
 
-def status(minimum_api: str, folder: str | None = None) -> dict[str, Any]:
+def status(minimum_api: str, folder: str | None = None, probe: bool = True) -> dict[str, Any]:
     """Look once; see RETURN."""
     given = os.environ.get("DOCKER_HOST", "")
     url = given or DEFAULT_URL
-    result = {"url": url, "given": bool(given), "state": "ok", "version": "", "api": "", "reason": ""}
+    result: dict[str, Any] = {"url": url, "given": bool(given), "state": "ok"}
+    result |= dict.fromkeys(("version", "api", "reason", "untried"), "")
     local = url.startswith(("unix://", "/"))
     if local:
         result["state"], result["reason"] = knock(url.removeprefix("unix://"))
@@ -144,6 +150,8 @@ def status(minimum_api: str, folder: str | None = None) -> dict[str, Any]:
         result |= {"version": found["Version"], "api": found["ApiVersion"]}
         if older(found["ApiVersion"], minimum_api):
             result |= {"state": "old", "reason": f"its API is {found['ApiVersion']}, {minimum_api} is needed"}
+        elif folder and not local and not probe:
+            result["untried"] = f"whether it sees {folder}"
         elif folder and not local and not sees(client, folder):
             result |= {"state": "blind", "reason": f"it does not see {folder}"}
     except (DockerException, OSError, ValueError, KeyError) as error:
@@ -162,7 +170,7 @@ class LookupModule(LookupBase):
         self.set_options(var_options=variables, direct=kwargs)
         started = time.monotonic()
         while True:
-            result = status(self.get_option("minimum_api"), self.get_option("folder"))
+            result = status(*(self.get_option(name) for name in ("minimum_api", "folder", "probe")))
             waited = time.monotonic() - started
             if result["state"] != "none" or waited >= self.get_option("wait"):
                 return [result]

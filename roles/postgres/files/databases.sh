@@ -1,13 +1,9 @@
 # Runs databases.sql inside the container as the administrator, after asking whether both roles can log in over TCP.
 # $1: the SQL. Only sh and psql: the official image is Alpine.
-fails() {
-    if PGCONNECT_TIMEOUT=5 PGPASSWORD="$2" psql -qAt -h 127.0.0.1 -U "$1" -d "$DATABASE" -c '' >/dev/null 2>&1; then
-        echo false
-    else
-        echo true
-    fi
+refusal() {
+    PGCONNECT_TIMEOUT=5 PGPASSWORD="$2" psql -qAt -h 127.0.0.1 -U "$1" -d "$DATABASE" -c '' 2>&1 >/dev/null | tail -n 1
 }
-OWNER_FAILS=$(fails "$OWNER" "$OWNER_PASSWORD")
-RUNTIME_FAILS=$(fails "$RUNTIME" "$RUNTIME_PASSWORD")
-export OWNER_FAILS RUNTIME_FAILS
+OWNER_REFUSAL=$(refusal "$OWNER" "$OWNER_PASSWORD")
+RUNTIME_REFUSAL=$(refusal "$RUNTIME" "$RUNTIME_PASSWORD")
+export OWNER_REFUSAL RUNTIME_REFUSAL
 printf '%s\n' "$1" | PGOPTIONS='-c client_min_messages=error' psql -qX -U postgres -d postgres -f -
