@@ -190,7 +190,7 @@ test-drift: engine ## what is changed by hand is found and repaired (minutes)
 	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini tests/drift $(ARGS))
 
 test-check: engine ## what --check predicts is what then changes, and it changes nothing itself (minutes)
-	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini --numprocesses=2 --dist=loadfile tests/check_mode $(ARGS))
+	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini tests/check_mode --numprocesses=2 --dist=loadfile $(ARGS))
 
 test-foreign: engine ## the roles as they are, for somebody else's application (minutes)
 	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini tests/foreign $(ARGS))

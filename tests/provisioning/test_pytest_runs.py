@@ -53,7 +53,7 @@ def test_every_folder_of_tests_has_a_runner() -> None:
     }
     runs = plugin.pytest_runs("", str(ROOT))
     # The others bring environments of their own up, which takes minutes: a target of the Makefile each.
-    targets = set(re.findall(r"tests/pytest\.ini (tests/\w+) \$\(ARGS\)", (ROOT / "Makefile").read_text()))
+    targets = set(re.findall(r"tests/pytest\.ini (tests/\w+) ", (ROOT / "Makefile").read_text()))
     assert folders == targets | {folder for run in runs.values() for folder in run}
 
 
