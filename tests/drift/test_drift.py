@@ -36,7 +36,7 @@ SERVICES = {
     TEST: ("postgres", "app", "callback", "fake-schwab", "redis"),
     CI: ("postgres", "app", "callback", "fake-schwab", "redis"),
 }
-NONE = [f"{name}: as declared" for name in SERVICES]
+NONE = [f"{DEV}, {TEST}, {CI}: as declared"]
 LEFT = "(a run leaves that to you)"
 OTHER_NETWORK = f"{INSTANCE}-other-network"
 OTHER_IMAGE = f"{INSTANCE}-by-hand:latest"
@@ -351,8 +351,8 @@ def containers_changed(api: docker.APIClient, folder: Path) -> list[str]:
                 "log option max-file: declared 3, running none",
                 f"label dashtam.certificates: declared {fingerprint}, running none",
                 f"port {inside}: declared 127.0.0.1:{port}, running 127.0.0.1:{port + 5}",
-                f"mount /app/src: declared bind {ROOT}/src, running bind {ROOT}/src, read-only",
                 "mount /tmp: declared tmpfs, 512M, mode 1777, running tmpfs, 16M, mode 1777",
+                f"mount /app/src: declared bind {ROOT}/src, running bind {ROOT}/src, read-only",
                 "dropped capability NET_RAW: declared none, running present",
                 "label note: declared none, running mine",
                 f"mount /more: declared none, running bind {folder}",
@@ -409,11 +409,12 @@ def servers_changed() -> list[str]:
 
 def modes_changed() -> list[str]:
     for path in MODES:
-        path.chmod(0o600 if path.name == "ca.pem" else 0o640)
+        # Unreadable, the CA's certificate would make the containers unhealthy.
+        path.chmod(0o664 if path.name == "ca.pem" else 0o640)
     return [
         f"env/.secrets.dev.{INSTANCE}.yml: mode: declared 0600, running 0640",
         f"env/.env.dev.{INSTANCE}: mode: declared 0600, running 0640",
-        "certs/ca.pem: mode: declared 0644, running 0600",
+        "certs/ca.pem: mode: declared 0644, running 0664",
         "certs/key.pem: mode: declared 0600, running 0640",
         "certs/private/ca-key.pem: mode: declared 0600, running 0640",
     ]
