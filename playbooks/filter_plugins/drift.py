@@ -10,6 +10,8 @@ from typing import Any
 from dotenv import dotenv_values
 
 CHECKSUM = "\n# checksum: "
+# Engine 28 and later say of every network which address families it has.
+ENGINES_OWN = "com.docker.network.enable_ipv"
 LEFT_ALONE = "a run leaves that to you"
 Difference = dict[str, str]
 
@@ -40,7 +42,11 @@ def network_drift(
         differences.append(_difference(name, "internal", said[internal], said[found["Internal"]]))
     if found["Driver"] != "bridge":
         differences.append(_difference(name, "driver", "bridge", found["Driver"], note=LEFT_ALONE))
-    return differences
+    return differences + [
+        _difference(name, f"option {option}", "none", value, note=LEFT_ALONE)
+        for option, value in sorted((found["Options"] or {}).items())
+        if not option.startswith(ENGINES_OWN)
+    ]
 
 
 def volumes_drift(volumes: Mapping[str, Any], declared: list[dict[str, Any]]) -> list[Difference]:

@@ -1,6 +1,7 @@
 """What is changed by hand is found, as exactly that line, and repaired by the next run.
 
-On an instance of its own. It takes minutes, as each change costs a look, a run and another look.
+On an instance of its own: dev, whose servers keep their data, and test and ci, whose servers do not. A look
+and a run cost seconds each, so much is changed before one of each.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,51 +23,89 @@ from tests.provisioning import playbook
 
 INSTANCE = "drift"
 OFFSET = 560
-COPY = ("-e", f"dashtam_instance={INSTANCE} dashtam_port_offset={OFFSET}")
 EVERY = [argument for name in ("dev", "test", "ci") for argument in ("-i", f"inventories/{name}")]
-NAME = f"{INSTANCE}-dev"
-APP, CALLBACK, POSTGRES, REDIS = (f"{NAME}-{service}" for service in ("app", "callback", "postgres", "redis"))
-NETWORK = f"{NAME}-network"
-NONE = f"{NAME}: as declared"
+WITHOUT_TESTS = ("playbooks/test.yml", "-e", '{"test_steps": []}')
+UP = {
+    "dev": ("playbooks/dev.yml",),
+    "test": ("-i", "inventories/test", *WITHOUT_TESTS),
+    "ci": ("-i", "inventories/ci", *WITHOUT_TESTS),
+}
+DEV, TEST, CI = (f"{INSTANCE}-{name}" for name in UP)
+SERVICES = {
+    DEV: ("postgres", "app", "callback", "redis"),
+    TEST: ("postgres", "app", "callback", "fake-schwab", "redis"),
+    CI: ("postgres", "app", "callback", "fake-schwab", "redis"),
+}
+NONE = [f"{DEV}, {TEST}, {CI}: as declared"]
+LEFT = "(a run leaves that to you)"
+OTHER_NETWORK = f"{INSTANCE}-other-network"
+OTHER_IMAGE = f"{INSTANCE}-by-hand:latest"
 ENV_FILE = ROOT / f"env/.env.dev.{INSTANCE}"
 SECRETS = ROOT / f"env/.secrets.dev.{INSTANCE}.yml"
+# By path; what a run is to leave there.
+MODES = {
+    ENV_FILE: 0o600,
+    SECRETS: 0o600,
+    ROOT / "certs/ca.pem": 0o644,
+    ROOT / "certs/key.pem": 0o600,
+    ROOT / "certs/private/ca-key.pem": 0o600,
+}
 
 # All that any run has printed, for the last test.
 PRINTED: list[str] = []
 
 
-def play(*arguments: str, code: int = 0, **environment: str) -> str:
-    output = playbook.finish(playbook.start(*COPY, *arguments, **environment), code)
-    PRINTED.append(output)
+def play(*arguments: str, code: int = 0, instance: str = INSTANCE, **environment: str) -> str:
+    copy = f"dashtam_instance={instance} dashtam_port_offset={OFFSET}"
+    output, returned = answered(playbook.start("-e", copy, *arguments, **environment))
+    assert returned == code, output
     return output
 
 
-def drift(limit: str = "dev") -> list[str]:
-    """Return the lines; the exit code has to fit them."""
-    process = playbook.start(*COPY, *EVERY, "playbooks/drift.yml", "--limit", limit)
+def answered(process: subprocess.Popen[str]) -> tuple[str, int]:
     output, _ = process.communicate()
     PRINTED.append(output)
+    return output, process.returncode
+
+
+def up() -> list[str]:
+    return [play(*arguments) for arguments in UP.values()]
+
+
+def drift(*arguments: str) -> list[str]:
+    """Return the lines; the exit code has to fit them."""
+    copy = f"dashtam_instance={INSTANCE} dashtam_port_offset={OFFSET}"
+    output, code = answered(playbook.start("-e", copy, *EVERY, "playbooks/drift.yml", *arguments))
     lines = output.splitlines()
-    assert process.returncode == (0 if all(line.endswith(": as declared") for line in lines) else 3), output
+    assert code == (0 if all(line.endswith(": as declared") for line in lines) else 3), output
     return lines
-
-
-def up(*arguments: str, code: int = 0) -> str:
-    return play("playbooks/dev.yml", *arguments, code=code)
 
 
 def by_hand(*words: str) -> str:
     command = ["docker", *words]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
 
 
-def sql(statements: str) -> str:
-    command = ("exec", "-u", "postgres", POSTGRES, "psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-U", "postgres")
-    return by_hand(*command, *(word for one in statements.split(";") for word in ("-c", one)))
+def psql(name: str, *statements: str) -> str:
+    command = (
+        "exec",
+        "-u",
+        "postgres",
+        f"{name}-postgres",
+        "psql",
+        "-qAtX",
+        "-v",
+        "ON_ERROR_STOP=1",
+        "-U",
+        "postgres",
+    )
+    return by_hand(*command, *(word for one in statements for word in ("-c", one)))
 
 
-def redis(*words: str) -> str:
-    return by_hand("exec", REDIS, "redis-cli", "-e", *words).strip()
+def redis_cli(name: str, *words: str) -> str:
+    return by_hand("exec", f"{name}-redis", "redis-cli", "-e", *words).strip()
 
 
 def inspected(name: str) -> dict[str, Any]:
@@ -73,16 +113,78 @@ def inspected(name: str) -> dict[str, Any]:
     return found
 
 
+def await_that(holds: Callable[[], bool], seconds: int = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def restart_postgres(name: str) -> None:
+    by_hand("restart", f"{name}-postgres")
+    asked = ["docker", "exec", f"{name}-postgres", "pg_isready", "-q", "-h", "127.0.0.1"]
+    await_that(lambda: subprocess.run(asked, check=False, capture_output=True).returncode == 0)
+
+
+def settled(name: str) -> dict[str, Any]:
+    """Return what the engine, PostgreSQL and Redis have of one, but for what each start makes new."""
+    containers = {}
+    for service in SERVICES[name]:
+        found = inspected(f"{name}-{service}")
+        found["Config"].pop("Hostname")
+        on = found["NetworkSettings"]["Networks"]
+        containers[service] = (
+            found["State"]["Status"],
+            found["Image"],
+            found["Config"],
+            found["HostConfig"],
+            {network: sorted({*(has["Aliases"] or ())} - {found["Id"][:12]}) for network, has in on.items()},
+        )
+    network = json.loads(by_hand("network", "inspect", f"{name}-network"))[0]
+    postgres = psql(
+        name,
+        "SELECT rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, "
+        "rolbypassrls, rolconnlimit, rolvaliduntil, rolpassword IS NULL FROM pg_authid ORDER BY rolname",
+        "SELECT roleid::regrole, member::regrole FROM pg_auth_members ORDER BY 1, 2",
+        "SELECT datname, datdba::regrole, grantee::regrole, privilege_type "
+        "FROM pg_database, aclexplode(datacl) ORDER BY 1, 3, 4",
+        "SELECT setdatabase, setrole::regrole, setconfig FROM pg_db_role_setting ORDER BY 1, 2",
+        "SELECT name, setting FROM pg_settings WHERE source NOT IN ('client', 'session') ORDER BY name",
+        "SELECT * FROM pg_file_settings WHERE sourcefile LIKE '%auto.conf'",
+        "SELECT pg_read_file(current_setting('hba_file'))",
+    )
+    return {
+        "containers": containers,
+        "network": [network[key] for key in ("Driver", "Internal", "Options", "Labels")],
+        "postgres": postgres,
+        "redis": redis_cli(name, "CONFIG", "GET", "*"),
+        "ready": by_hand(
+            *(
+                "exec",
+                f"{name}-app",
+                "curl",
+                "-fsS",
+                "--cacert",
+                "/app/certs/ca.pem",
+                "https://localhost:8000/ready",
+            )
+        ),
+    }
+
+
 def make_again(
-    api: docker.APIClient, name: str, change: Callable[[dict[str, Any], dict[str, Any]], None]
+    api: docker.APIClient,
+    environment: str,
+    service: str,
+    change: Callable[[dict[str, Any], dict[str, Any]], None],
 ) -> None:
     """Replace a container as `docker run` would, with its own labels, the declaration's hash among them.
 
     :param change: gets Config and HostConfig, as inspect says them, to change in place.
     """
+    name = f"{environment}-{service}"
     found = inspected(name)
     config, host = found["Config"], found["HostConfig"]
-    service = config["Labels"]["dashtam.service"]
     change(config, host)
     endpoint = api.create_endpoint_config(aliases=[service])
     api.remove_container(name, force=True)
@@ -97,7 +199,7 @@ def make_again(
         healthcheck=config["Healthcheck"],
         stop_timeout=config["StopTimeout"],
         host_config=host,
-        networking_config=api.create_networking_config({NETWORK: endpoint}),
+        networking_config=api.create_networking_config({f"{environment}-network": endpoint}),
     )
     api.start(made)
 
@@ -110,118 +212,95 @@ def api() -> Iterator[docker.APIClient]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def environment() -> Iterator[None]:
+def declared() -> Iterator[dict[str, Any]]:
+    """Bring all up; what they then are is what each repair has to come back to."""
     try:
         up()
-        yield
+        yield {name: settled(name) for name in SERVICES}
     finally:
-        by_hand("network", "prune", "-f", "--filter", f"label={INSTANCE}.extra")
-        for name in ("dev", "test", "ci"):
-            confirmed = ("-e", f"clean_confirm={name} clean_backup=false")
-            play(*EVERY, "playbooks/clean.yml", "--limit", name, *confirmed)
-        for path in (ROOT / "env").glob(f".*.{INSTANCE}*"):
-            path.unlink()
+        clean()
 
 
-@pytest.fixture
-def repaired() -> Iterator[None]:
-    """After what a test has done: one run repairs it all."""
-    yield
+def clean() -> None:
+    containers = by_hand("ps", "-aq", "--filter", f"label={INSTANCE}.by-hand").split()
+    if containers:
+        by_hand("rm", "-f", *containers)
+    for name in UP:
+        confirmed = ("-e", f"clean_confirm={name} clean_backup=false")
+        play(*EVERY, "playbooks/clean.yml", "--limit", name, *confirmed)
+    by_hand("network", "prune", "-f", "--filter", f"label={INSTANCE}.by-hand")
+    if by_hand("images", "-q", OTHER_IMAGE):
+        by_hand("image", "rm", "-f", OTHER_IMAGE)
+    for path in (ROOT / "env").glob(f".*.{INSTANCE}*"):
+        path.unlink()
+
+
+def repaired(declared: dict[str, Any]) -> None:
+    """Let one run of each playbook repair all, by everybody's account."""
     up()
-    assert drift() == [NONE]
+    for name, was in declared.items():
+        now = settled(name)
+        for what, wanted in was.items():
+            assert now[what] == wanted, f"{name}: {what}"
+    assert {path: path.stat().st_mode & 0o7777 for path in MODES} == MODES
 
 
-def declared_port(name: str) -> tuple[str, str]:
-    ((inside, (binding,)),) = inspected(name)["HostConfig"]["PortBindings"].items()
-    return inside, binding["HostPort"]
-
-
-def test_what_has_just_been_started_is_as_declared() -> None:
-    assert drift() == [NONE]
-
-
-def test_as_json_alone_and_other_environments_only_where_they_are() -> None:
-    every = ("playbooks/drift.yml", "-e", "drift_format=json")
-    assert json.loads(play(*EVERY, *every)) == {"compared": [NAME], "drift": []}
-    missing = {
-        "object": f"{INSTANCE}-test",
-        "what": "environment",
-        "declared": "present",
-        "running": "missing",
-    }
-    shown = play(*EVERY, *every, "--limit", "dev,test", code=3)
-    assert json.loads(shown) == {"compared": [NAME], "drift": [missing]}
-
-
-def test_an_engine_that_does_not_answer_is_no_answer() -> None:
-    said = play(*EVERY, "playbooks/drift.yml", "--limit", "dev", code=2, DOCKER_HOST="unix:///nowhere")
-    assert "The Docker engine does not answer" in said
-    assert "as declared" not in said
-
-
-def test_none_after_a_restart_a_backup_and_a_migration(tmp_path: Path) -> None:
-    by_hand("restart", POSTGRES, REDIS, APP, CALLBACK)
-    up()
-    by_hand("exec", APP, "python", "-m", "src.core.migrate", "downgrade")
-    by_hand("exec", APP, "python", "-m", "src.core.migrate", "upgrade")
+def test_none_after_a_restart_a_backup_a_migration_and_a_container_made_again_just_as_it_was(
+    api: docker.APIClient, tmp_path: Path
+) -> None:
+    by_hand("restart", *(f"{DEV}-{service}" for service in SERVICES[DEV]))
+    await_that(lambda: inspected(f"{DEV}-app")["State"]["Health"]["Status"] == "healthy")
+    for command in ("downgrade", "upgrade"):
+        by_hand("exec", f"{DEV}-app", "python", "-m", "src.core.migrate", command)
     play("playbooks/backup.yml", "--limit", "dev", "-e", f"backup_directory={tmp_path}")
-    assert drift() == [NONE]
+    for service in ("callback", "redis"):
+        make_again(api, DEV, service, lambda config, host: None)
+    before = look_of_all()
+    assert drift() == NONE
+    assert look_of_all() == before
 
 
-@pytest.mark.usefixtures("repaired")
-def test_docker_update() -> None:
-    limits = ("--memory=300m", "--memory-swap=600m", "--cpus=1.5", "--pids-limit=500", "--cpu-shares=512")
-    by_hand("update", "--restart=always", *limits, REDIS)
-    assert drift() == [
-        f"{REDIS}: restart policy: declared unless-stopped, running always",
-        f"{REDIS}: memory limit: declared no limit, running 300M",
-        f"{REDIS}: cpu limit: declared no limit, running 1.5",
-        f"{REDIS}: pids limit: declared no limit, running 500",
-        f"{REDIS}: cpu shares: declared none, running 512",
+def look_of_all() -> list[Any]:
+    """Return what changes when somebody touches a container or a file."""
+    found = [inspected(f"{name}-{service}") for name, services in SERVICES.items() for service in services]
+    return [
+        *((one["Id"], one["State"]["StartedAt"], one["RestartCount"]) for one in found),
+        *((path, path.stat().st_mtime_ns, path.stat().st_mode) for path in sorted((ROOT / "env").iterdir())),
     ]
 
 
-@pytest.mark.usefixtures("repaired")
-def test_networks() -> None:
-    other = f"{INSTANCE}-other-network"
-    by_hand("network", "create", "--label", f"{INSTANCE}.extra", other)
-    by_hand("network", "connect", other, APP)
-    by_hand("network", "disconnect", NETWORK, CALLBACK)
-    by_hand("network", "disconnect", NETWORK, REDIS)
-    by_hand("network", "connect", "--alias", "cache", NETWORK, REDIS)
-    assert drift() == [
-        f"{APP}: network {other}: declared none, running connected",
-        f"{CALLBACK}: network {NETWORK}: declared connected, running none",
-        f"{CALLBACK}: alias callback: declared present, running none",
-        f"{REDIS}: alias redis: declared present, running none",
-        f"{REDIS}: alias cache: declared none, running present",
+def test_what_cannot_be_compared() -> None:
+    missing = [
+        {"object": f"nowhere-{name}", "what": "environment", "declared": "present", "running": "missing"}
+        for name in ("dev", "test")
     ]
 
+    def asked(*arguments: str, **more: Any) -> str:
+        return play(*EVERY, "playbooks/drift.yml", *arguments, **more)
 
-@pytest.mark.usefixtures("repaired")
-def test_stopped_paused_and_removed() -> None:
-    by_hand("stop", REDIS)
-    by_hand("pause", APP)
-    by_hand("rm", "-f", CALLBACK)
-    assert drift() == [
-        f"{APP}: state: declared running, running paused",
-        f"{CALLBACK}: container: declared present, running missing",
-        f"{REDIS}: state: declared running, running exited",
-    ]
-
-
-def test_a_container_made_again_by_hand_just_as_it_was_is_no_drift(api: docker.APIClient) -> None:
-    for name in (CALLBACK, REDIS):
-        make_again(api, name, lambda config, host: None)
-    assert drift() == [NONE]
+    assert asked(instance="nowhere") == "There is no environment of instance nowhere to compare.\n"
+    limited = asked("--limit", "dev,test", "-e", "drift_format=json", instance="nowhere", code=3)
+    assert json.loads(limited) == {"compared": [], "drift": missing}
+    elsewhere = asked("--limit", "dev", "-e", "dashtam_owner_checkout=/elsewhere", code=3)
+    assert elsewhere == f"{DEV}: checkout: declared /elsewhere, running {ROOT} (a run refuses it)\n"
+    silent = asked(code=2, DOCKER_HOST="unix:///nowhere").split("\n")
+    reason = "No such file or directory. Start it, then run this again."
+    assert silent == ["", f"dashtam-dev: The Docker engine at unix:///nowhere cannot be asked: {reason}", ""]
 
 
-@pytest.mark.usefixtures("repaired")
-def test_a_container_made_again_by_hand_otherwise(api: docker.APIClient, tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    before = inspected(CALLBACK)["Config"]
-    inside, port = declared_port(CALLBACK)
-    level = dict(pair.split("=", 1) for pair in before["Env"])["LOG_LEVEL"]
+def containers_changed(api: docker.APIClient, folder: Path) -> list[str]:
+    """Change dev's containers; PostgreSQL's and Redis's stay, for what is changed inside."""
+    by_hand("network", "create", "--label", f"{INSTANCE}.by-hand", OTHER_NETWORK)
+    by_hand("network", "connect", OTHER_NETWORK, f"{DEV}-app")
+    limits = ("--memory=700m", "--memory-swap=900m", "--cpus=1.5", "--pids-limit=500", "--cpu-shares=512")
+    by_hand("update", "--restart=always", *limits, f"{DEV}-app")
+
+    folder.chmod(0o755)
+    before = inspected(f"{DEV}-callback")
+    ((inside, (binding,)),) = before["HostConfig"]["PortBindings"].items()
+    port = int(binding["HostPort"])
+    level = dict(pair.split("=", 1) for pair in before["Config"]["Env"])["LOG_LEVEL"]
+    fingerprint = before["Config"]["Labels"]["dashtam.certificates"]
 
     def change(config: dict[str, Any], host: dict[str, Any]) -> None:
         changed = {"LOG_LEVEL": "LOUD", "RELAY_TOKEN": "canary-by-hand", "CALLBACK_PORT": None}
@@ -231,9 +310,9 @@ def test_a_container_made_again_by_hand_otherwise(api: docker.APIClient, tmp_pat
         config["User"], config["WorkingDir"], config["StopTimeout"] = "10002:10002", "/tmp", 3  # noqa: S108
         config["Labels"] |= {"note": "mine", "dashtam.certificates": "none"}
         config["Healthcheck"] |= {"Test": ["CMD", "true"], "Interval": 60_000_000_000}
-        host["PortBindings"] = {inside: [{"HostIp": "127.0.0.1", "HostPort": str(int(port) + 5)}]}
+        host["PortBindings"] = {inside: [{"HostIp": "127.0.0.1", "HostPort": str(port + 5)}]}
         host["Mounts"] = [mount for mount in host["Mounts"] if mount["Target"] not in ("/tmp", "/app/src")]  # noqa: S108
-        host["Binds"] = [f"{ROOT}/src:/app/src:ro", f"{tmp_path}:/more"]
+        host["Binds"] = [f"{ROOT}/src:/app/src:ro", f"{folder}:/more"]
         host["Tmpfs"] = {"/tmp": "size=16m,mode=1777"}  # noqa: S108
         host["RestartPolicy"] = {"Name": "no"}
         host["ReadonlyRootfs"] = False
@@ -244,218 +323,265 @@ def test_a_container_made_again_by_hand_otherwise(api: docker.APIClient, tmp_pat
         host["LogConfig"] = {"Type": "json-file", "Config": {"max-size": "1m"}}
         host["ExtraHosts"] = ["example.org:127.0.0.1"]
 
-    make_again(api, CALLBACK, change)
-    lines = drift()
+    make_again(api, DEV, "callback", change)
     health = "curl -fsS --max-time 4 --cacert /app/certs/ca.pem https://localhost:8182/health"
-    fingerprint = before["Labels"]["dashtam.certificates"]
-    assert sorted(lines) == sorted(
-        f"{CALLBACK}: {line}"
-        for line in (
-            "command: declared python -m src.callback --reload, running sleep infinity",
-            f"user: declared {before['User']}, running 10002:10002",
-            "working folder: declared /app, running /tmp",
-            "stop timeout: declared 10s, running 3s",
-            "restart policy: declared unless-stopped, running no",
-            "memory limit: declared no limit, running 512M",
-            "read-only root: declared yes, running no",
-            "shm size: declared 64M, running 128M",
-            f"health check: declared CMD {health}, running CMD true",
-            "health check's interval: declared 10s, running 60s",
-            "dropped capability ALL: declared present, running none",
-            "dropped capability NET_RAW: declared none, running present",
-            "added capabilities: declared none, running NET_ADMIN",
-            "security option no-new-privileges:true: declared present, running none",
-            "log option max-size: declared 10m, running 1m",
-            "log option max-file: declared 3, running none",
-            "label note: declared none, running mine",
-            f"label dashtam.certificates: declared {fingerprint}, running none",
-            f"port {inside}: declared 127.0.0.1:{port}, running 127.0.0.1:{int(port) + 5}",
-            "mount /tmp: declared tmpfs, 512M, mode 1777, running tmpfs, 16M, mode 1777",
-            f"mount /app/src: declared bind {ROOT}/src, running bind {ROOT}/src, read-only",
-            f"mount /more: declared none, running bind {tmp_path}",
-            "extra hosts: declared none, running example.org:127.0.0.1",
-            "env CALLBACK_PORT: declared 8182, running none",
-            f"env LOG_LEVEL: declared {level}, running LOUD",
-            "env MORE: declared none, running 1",
-            "env RELAY_TOKEN: declared ***, running another ***",
-        )
-    )
-
-
-@pytest.mark.usefixtures("repaired")
-def test_another_image_and_a_label_of_ours_that_is_gone(api: docker.APIClient) -> None:
-    declared, tag = inspected(REDIS)["Config"]["Image"], f"{INSTANCE}-by-hand:latest"
-    ids = [json.loads(by_hand("image", "inspect", declared))[0]["Id"], by_hand("commit", REDIS, tag).strip()]
-    was, now = (name.removeprefix("sha256:")[:12] for name in ids)
-
-    def change(config: dict[str, Any], host: dict[str, Any]) -> None:
-        config["Image"] = tag
-
-    try:
-        make_again(api, REDIS, change)
-        assert drift() == [f"{REDIS}: image: declared {declared} ({was}), running {tag} ({now})"]
-        up()
-    finally:
-        by_hand("image", "rm", "-f", tag)
-
-
-@pytest.mark.usefixtures("repaired")
-def test_a_network_made_again_by_hand_without_a_route_out() -> None:
-    labels = json.loads(by_hand("network", "inspect", NETWORK))[0]["Labels"]
-    services = {name: name.removeprefix(f"{NAME}-") for name in (APP, CALLBACK, POSTGRES, REDIS)}
-    for name in services:
-        by_hand("network", "disconnect", NETWORK, name)
-    by_hand("network", "rm", NETWORK)
-    said = [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
-    by_hand("network", "create", "--internal", *said, NETWORK)
-    for name, alias in services.items():
-        by_hand("network", "connect", "--alias", alias, NETWORK, name)
-    assert drift() == [f"{NETWORK}: internal: declared no, running yes"]
-
-
-def test_a_volumes_labels_are_said_and_left_to_a_person() -> None:
-    volume = f"{INSTANCE}_redis_dev_data"
-    labels = json.loads(by_hand("volume", "inspect", volume))[0]["Labels"] | {"note": "mine"}
-    by_hand("rm", "-f", REDIS)
-    by_hand("volume", "rm", volume)
-    said = [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
-    by_hand("volume", "create", *said, volume)
-    up()
-    line = f"{volume}: label note: declared none, running mine (a run leaves that to you)"
-    assert drift() == [line]
-    by_hand("rm", "-f", REDIS)
-    by_hand("volume", "rm", volume)
-    assert drift() == [
-        f"{REDIS}: container: declared present, running missing",
-        f"{volume}: volume: declared present, running missing",
+    return [
+        f"{DEV}-app: restart policy: declared unless-stopped, running always",
+        f"{DEV}-app: memory limit: declared no limit, running 700M",
+        f"{DEV}-app: cpu limit: declared no limit, running 1.5",
+        f"{DEV}-app: pids limit: declared no limit, running 500",
+        f"{DEV}-app: network {OTHER_NETWORK}: declared none, running connected",
+        f"{DEV}-app: cpu shares: declared none, running 512",
+        *(
+            f"{DEV}-callback: {line}"
+            for line in (
+                "command: declared python -m src.callback --reload, running sleep infinity",
+                f"user: declared {before['Config']['User']}, running 10002:10002",
+                "working folder: declared /app, running /tmp",
+                "stop timeout: declared 10s, running 3s",
+                "restart policy: declared unless-stopped, running no",
+                "memory limit: declared no limit, running 512M",
+                "read-only root: declared yes, running no",
+                "shm size: declared 64M, running 128M",
+                f"health check: declared CMD {health}, running CMD true",
+                "health check's interval: declared 10s, running 60s",
+                "dropped capability ALL: declared present, running none",
+                "security option no-new-privileges:true: declared present, running none",
+                "log option max-size: declared 10m, running 1m",
+                "log option max-file: declared 3, running none",
+                f"label dashtam.certificates: declared {fingerprint}, running none",
+                f"port {inside}: declared 127.0.0.1:{port}, running 127.0.0.1:{port + 5}",
+                "mount /tmp: declared tmpfs, 512M, mode 1777, running tmpfs, 16M, mode 1777",
+                f"mount /app/src: declared bind {ROOT}/src, running bind {ROOT}/src, read-only",
+                "dropped capability NET_RAW: declared none, running present",
+                "label note: declared none, running mine",
+                f"mount /more: declared none, running bind {folder}",
+                "added capabilities: declared none, running NET_ADMIN",
+                "extra hosts: declared none, running example.org:127.0.0.1",
+                "env CALLBACK_PORT: declared 8182, running none",
+                f"env LOG_LEVEL: declared {level}, running LOUD",
+                "env MORE: declared none, running 1",
+                "env RELAY_TOKEN: declared ***, running another ***",
+            )
+        ),
     ]
-    up()
-    assert drift() == [NONE]
 
 
-def test_what_carries_our_labels_and_nobody_declares() -> None:
-    labels = inspected(REDIS)["Config"]["Labels"] | {"dashtam.service": "more"}
-    said = [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
-    more = f"{NAME}-more"
-    by_hand("run", "-d", "--name", more, "--network", "none", *said, inspected(REDIS)["Image"])
-    try:
-        assert drift() == [f"{more}: container: declared none, running present (a run leaves that to you)"]
-    finally:
-        by_hand("rm", "-f", more)
+def servers_changed() -> list[str]:
+    """Change what dev's PostgreSQL and Redis have, in containers that are as declared."""
+    psql(
+        DEV,
+        "ALTER ROLE dashtam_app SUPERUSER CREATEDB PASSWORD 'canary-by-hand'",
+        "ALTER ROLE dashtam_user NOLOGIN",
+        "GRANT pg_read_all_data TO dashtam_app",
+        "ALTER ROLE postgres PASSWORD 'canary-by-hand'",
+        "GRANT CONNECT ON DATABASE dashtam TO PUBLIC",
+        "REVOKE CONNECT ON DATABASE dashtam FROM dashtam_app",
+        "ALTER DATABASE dashtam SET dashtam.disposable = 'on'",
+        "ALTER DATABASE dashtam SET work_mem = '1MB'",
+        "ALTER ROLE dashtam_app IN DATABASE dashtam SET statement_timeout = '5s'",
+        "ALTER SYSTEM SET work_mem = '2MB'",
+        "ALTER SYSTEM SET max_connections = 50",
+        "SELECT pg_reload_conf()",
+    )
+    redis_cli(DEV, "SET", "kept", "yes")
+    redis_cli(DEV, "CONFIG", "SET", "maxmemory", "10mb", "appendonly", "no", "save", "")
+    return [
+        f"{DEV}-postgres: role dashtam_app: createdb: declared no, running yes",
+        f"{DEV}-postgres: role dashtam_app: superuser: declared no, running yes",
+        f"{DEV}-postgres: role dashtam_user: login: declared yes, running no",
+        f"{DEV}-postgres: role dashtam_app: member of pg_read_all_data: declared no, running yes",
+        f"{DEV}-postgres: role dashtam_app: password: declared ***, running another",
+        f"{DEV}-postgres: role postgres: password: declared none, running ***",
+        f"{DEV}-postgres: database dashtam: CONNECT of PUBLIC: declared no, running yes",
+        f"{DEV}-postgres: database dashtam: CONNECT of dashtam_app: declared yes, running no",
+        f"{DEV}-postgres: setting dashtam.disposable, database dashtam: declared none, running on",
+        f"{DEV}-postgres: setting statement_timeout, database dashtam, role dashtam_app: "
+        "declared none, running 5s",
+        f"{DEV}-postgres: setting work_mem, database dashtam: declared none, running 1MB",
+        f"{DEV}-postgres: setting max_connections, ALTER SYSTEM: declared 100, running 50",
+        f"{DEV}-postgres: setting work_mem, ALTER SYSTEM: declared 4096kB, running 2MB",
+        f"{DEV}-redis: setting appendonly: declared yes, running no",
+        f"{DEV}-redis: setting maxmemory: declared 0, running 10485760",
+        f"{DEV}-redis: setting save: declared 3600 1 300 100 60 10000, running none",
+    ]
 
 
-@pytest.mark.usefixtures("repaired")
-def test_files() -> None:
-    key, ca_key = ROOT / "certs/key.pem", ROOT / "certs/private/ca-key.pem"
-    for path in (ENV_FILE, SECRETS, key, ca_key):
-        path.chmod(0o640)
-    (ROOT / "certs/ca.pem").chmod(0o600)
-    assert drift() == [
+def modes_changed() -> list[str]:
+    for path in MODES:
+        # Unreadable, the CA's certificate would make the containers unhealthy.
+        path.chmod(0o664 if path.name == "ca.pem" else 0o640)
+    return [
         f"env/.secrets.dev.{INSTANCE}.yml: mode: declared 0600, running 0640",
         f"env/.env.dev.{INSTANCE}: mode: declared 0600, running 0640",
-        "certs/ca.pem: mode: declared 0644, running 0600",
+        "certs/ca.pem: mode: declared 0644, running 0664",
         "certs/key.pem: mode: declared 0600, running 0640",
         "certs/private/ca-key.pem: mode: declared 0600, running 0640",
     ]
-    up()
+
+
+def in_memory_changed() -> list[str]:
+    """Change test: its PostgreSQL can be repaired by a restart alone, and is then empty."""
+    psql(
+        TEST,
+        "ALTER ROLE dashtam_test_user NOCREATEDB",
+        "ALTER DATABASE dashtam_test RESET dashtam.disposable",
+        "ALTER SYSTEM SET work_mem = '2MB'",
+    )
+    hba = "echo 'host all all all trust' >>/tmp/postgresql-hba.conf"
+    by_hand("exec", f"{TEST}-postgres", "sh", "-c", hba)
+    redis_cli(TEST, "CONFIG", "SET", "requirepass", "canary-by-hand")
+    by_hand("pause", f"{TEST}-app")
+    by_hand("network", "disconnect", f"{TEST}-network", f"{TEST}-callback")
+    by_hand("rm", "-f", f"{TEST}-fake-schwab")
+    return [
+        f"{TEST}-app: state: declared running, running paused",
+        f"{TEST}-callback: network {TEST}-network: declared connected, running none",
+        f"{TEST}-callback: alias callback: declared present, running none",
+        f"{TEST}-fake-schwab: container: declared present, running missing",
+        f"{TEST}-postgres: role dashtam_test_user: createdb: declared yes, running no",
+        f"{TEST}-postgres: setting dashtam.disposable, database dashtam_test: declared on, running none",
+        f"{TEST}-postgres: setting work_mem, ALTER SYSTEM: declared 4096kB, running 2MB",
+        f"{TEST}-postgres: pg_hba.conf: declared nothing else, running host all all all trust",
+        f"{TEST}-redis: server: declared answers, running NOAUTH Authentication required.",
+    ]
+
+
+def network_changed() -> list[str]:
+    """Make ci's network again with a route out, and put everything back on it but for an alias."""
+    name = f"{CI}-network"
+    labels = json.loads(by_hand("network", "inspect", name))[0]["Labels"]
+    containers = [f"{CI}-{service}" for service in SERVICES[CI]]
+    for container in containers:
+        by_hand("network", "disconnect", name, container)
+    by_hand("network", "rm", name)
+    said = [word for label, value in labels.items() for word in ("--label", f"{label}={value}")]
+    by_hand("network", "create", "-o", "com.docker.network.driver.mtu=1400", *said, name)
+    for container, service in zip(containers, SERVICES[CI], strict=True):
+        by_hand("network", "connect", "--alias", "cache" if service == "redis" else service, name, container)
+    return [
+        f"{CI}-redis: alias redis: declared present, running none",
+        f"{CI}-redis: alias cache: declared none, running present",
+        f"{name}: internal: declared yes, running no",
+        f"{name}: option com.docker.network.driver.mtu: declared none, running 1400 {LEFT}",
+    ]
+
+
+def test_what_was_changed_in_running_environments(
+    api: docker.APIClient, declared: dict[str, Any], tmp_path: Path
+) -> None:
+    lines = [
+        *containers_changed(api, tmp_path),
+        *servers_changed(),
+        *modes_changed(),
+        *in_memory_changed(),
+        *network_changed(),
+    ]
+    assert drift() == lines
+
+    # Test alone: as JSON, and with all that Ansible has to say, for the search for secrets.
+    play(*EVERY, "playbooks/drift.yml", "-vvvvv", "--diff", code=3)
+    answer = json.loads(play(*EVERY, "playbooks/drift.yml", "-e", "drift_format=json", code=3))
+    assert answer["compared"] == [DEV, TEST, CI]
+    said = [
+        "{object}: {what}: declared {declared}, running {running}".format(**one)
+        + (f" ({one['note']})" if "note" in one else "")
+        for one in answer["drift"]
+    ]
+    # The certificates are of all three.
+    assert list(dict.fromkeys(said)) == lines
+
+    repaired(declared)
+    assert redis_cli(DEV, "GET", "kept") == "yes"
+    assert drift() == NONE
+    for said_again in up():
+        assert re.findall(r"changed=(\d+)", said_again) == ["0"] * said_again.count("changed="), said_again
+        assert "changed=0" in said_again
+
+
+def test_what_was_stopped_removed_or_emptied(api: docker.APIClient, declared: dict[str, Any]) -> None:
+    # It turns unhealthy while the rest is changed.
+    wedged = f"{TEST}-callback"
+    by_hand("kill", "--signal=STOP", wedged)
+
+    by_hand("stop", f"{DEV}-app")
+    image = inspected(f"{DEV}-callback")["Config"]["Image"]
+    made = by_hand("commit", f"{DEV}-callback", OTHER_IMAGE).strip()
+    was, now = (one.removeprefix("sha256:")[:12] for one in (inspected(image)["Id"], made))
+    make_again(api, DEV, "callback", lambda config, host: config.update(Image=OTHER_IMAGE))
+    psql(DEV, "ALTER SYSTEM SET max_connections = 50")
+    restart_postgres(DEV)
+    by_hand("exec", f"{DEV}-postgres", "sh", "-c", "echo 'host all all all trust' >>/tmp/postgresql-hba.conf")
+    labels = inspected(f"{DEV}-redis")["Config"]["Labels"] | {"dashtam.service": "more"}
+    more = f"{DEV}-more"
+    said = [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
+    by_hand("run", "-d", "--name", more, "--network", "none", "--label", f"{INSTANCE}.by-hand", *said, image)
+    volume = f"{INSTANCE}_redis_dev_data"
+    labels = json.loads(by_hand("volume", "inspect", volume))[0]["Labels"] | {"note": "mine"}
+    by_hand("rm", "-f", f"{DEV}-redis")
+    by_hand("volume", "rm", volume)
+    said = [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
+    by_hand("volume", "create", *said, volume)
     ENV_FILE.unlink()
-    assert drift() == [f"env/.env.dev.{INSTANCE}: file: declared present, running missing"]
 
+    psql(TEST, "DROP DATABASE dashtam_test WITH (FORCE)", "DROP ROLE dashtam_test_app")
+    by_hand("rm", "-f", f"{CI}-app")
+    restart_postgres(CI)
 
-@pytest.mark.usefixtures("repaired")
-def test_an_edited_env_file_is_said_by_variable_and_stops_a_run() -> None:
+    await_that(lambda: inspected(wedged)["State"]["Health"]["Status"] == "unhealthy")
+    label_left = f"{volume}: label note: declared none, running mine {LEFT}"
+    more_left = f"{more}: container: declared none, running present {LEFT}"
+    assert drift() == [
+        f"{DEV}-app: state: declared running, running exited",
+        f"{DEV}-callback: image: declared {image} ({was}), running {OTHER_IMAGE} ({now})",
+        f"{DEV}-redis: container: declared present, running missing",
+        f"{DEV}-postgres: setting max_connections, ALTER SYSTEM: declared 100, running 50",
+        f"{DEV}-postgres: pg_hba.conf: declared nothing else, running host all all all trust",
+        more_left,
+        label_left,
+        f"env/.env.dev.{INSTANCE}: file: declared present, running missing",
+        f"{wedged}: health: declared healthy, running unhealthy (a run shows its log)",
+        f"{TEST}-postgres: role dashtam_test_app: declared present, running missing",
+        f"{TEST}-postgres: database dashtam_test: declared present, running missing",
+        f"{CI}-app: container: declared present, running missing",
+        f"{CI}-postgres: role dashtam_test_app: declared present, running missing",
+        f"{CI}-postgres: role dashtam_test_user: declared present, running missing",
+        f"{CI}-postgres: database dashtam_test: declared present, running missing",
+        f"{CI}-postgres: database postgres: CONNECT of PUBLIC: declared no, running yes",
+        f"{CI}-postgres: database template1: CONNECT of PUBLIC: declared no, running yes",
+    ]
+    by_hand("kill", "--signal=CONT", wedged)
+    repaired(declared)
+    assert drift() == [more_left, label_left]
+
+    # What a run leaves to a person, or stops at.
+    by_hand("rm", "-f", more, f"{DEV}-redis")
+    by_hand("volume", "rm", volume)
     text = ENV_FILE.read_text()
     level = re.search("^LOG_LEVEL=(.*)$", text, re.MULTILINE)[1]  # type: ignore[index]
     edited = re.sub("^SECRET_KEY=.*$", "SECRET_KEY=canary-by-hand", text, flags=re.MULTILINE)
     ENV_FILE.write_text(edited.replace(f"LOG_LEVEL={level}", "LOG_LEVEL=LOUD") + "MORE=1\n")
-    note = "(edited by hand: a run stops and says what to do)"
+    stops = "(edited by hand: a run stops and says what to do)"
     name = f"env/.env.dev.{INSTANCE}"
-    assert drift() == [
-        f"{name}: env LOG_LEVEL: declared {level}, running LOUD {note}",
-        f"{name}: env MORE: declared none, running 1 {note}",
-        f"{name}: env SECRET_KEY: declared ***, running another *** {note}",
+    assert drift("--limit", "dev") == [
+        f"{DEV}-redis: container: declared present, running missing",
+        f"{volume}: volume: declared present, running missing",
+        f"{name}: env LOG_LEVEL: declared {level}, running LOUD {stops}",
+        f"{name}: env MORE: declared none, running 1 {stops}",
+        f"{name}: env SECRET_KEY: declared ***, running another *** {stops}",
     ]
-    assert "was edited by hand" in up(code=2)
+    assert "was edited by hand" in play(*UP["dev"], code=2)
     ENV_FILE.write_text(text)
-
-
-@pytest.mark.usefixtures("repaired")
-def test_postgres() -> None:
-    sql(
-        "ALTER ROLE dashtam_app SUPERUSER CREATEDB PASSWORD 'canary-by-hand';"
-        "ALTER ROLE dashtam_user NOLOGIN; GRANT pg_read_all_data TO dashtam_app;"
-        "ALTER ROLE postgres PASSWORD 'canary-by-hand';"
-        "GRANT CONNECT ON DATABASE dashtam TO PUBLIC; REVOKE CONNECT ON DATABASE dashtam FROM dashtam_app;"
-        "ALTER DATABASE dashtam SET dashtam.disposable = 'on'; ALTER DATABASE dashtam SET work_mem = '1MB';"
-        "ALTER ROLE dashtam_app IN DATABASE dashtam SET statement_timeout = '5s';"
-        "ALTER SYSTEM SET work_mem = '2MB'; ALTER SYSTEM SET max_connections = 50; SELECT pg_reload_conf()"
-    )
-    assert drift() == [
-        f"{POSTGRES}: {line}"
-        for line in (
-            "role dashtam_user: login: declared yes, running no",
-            "role dashtam_app: superuser: declared no, running yes",
-            "role dashtam_app: createdb: declared no, running yes",
-            "role dashtam_app: member of pg_read_all_data: declared no, running yes",
-            "role postgres: password: declared none, running ***",
-            "role dashtam_app: password: declared ***, running another",
-            "database dashtam: CONNECT of PUBLIC: declared no, running yes",
-            "database dashtam: CONNECT of dashtam_app: declared yes, running no",
-            "setting dashtam.disposable, database dashtam: declared none, running on",
-            "setting work_mem, database dashtam: declared none, running 1MB",
-            "setting statement_timeout, database dashtam, role dashtam_app: declared none, running 5s",
-            "setting max_connections, ALTER SYSTEM: declared 100, running 50",
-            "setting work_mem, ALTER SYSTEM: declared 4096kB, running 2MB",
-        )
-    ]
-
-
-@pytest.mark.usefixtures("repaired")
-def test_what_postgres_reads_only_when_it_starts() -> None:
-    sql("ALTER SYSTEM SET max_connections = 50")
-    by_hand("restart", POSTGRES)
-    up()
-    assert sql("SHOW max_connections") == "100\n"
-    by_hand("exec", POSTGRES, "sh", "-c", "echo 'host all all all trust' >>/tmp/postgresql-hba.conf")
-    line = "pg_hba.conf: declared nothing else, running host all all all trust"
-    assert drift() == [f"{POSTGRES}: {line}"]
-
-
-@pytest.mark.usefixtures("repaired")
-def test_a_role_and_a_database_that_are_gone() -> None:
-    sql("DROP DATABASE dashtam WITH (FORCE); DROP ROLE dashtam_app")
-    assert drift() == [
-        f"{POSTGRES}: role dashtam_app: declared present, running missing",
-        f"{POSTGRES}: database dashtam: declared present, running missing",
-    ]
-
-
-@pytest.mark.usefixtures("repaired")
-def test_redis() -> None:
-    redis("SET", "kept", "yes")
-    redis("CONFIG", "SET", "maxmemory", "10mb", "appendonly", "no", "save", "")
-    assert drift() == [
-        f"{REDIS}: setting appendonly: declared yes, running no",
-        f"{REDIS}: setting maxmemory: declared 0, running 10485760",
-        f"{REDIS}: setting save: declared 3600 1 300 100 60 10000, running none",
-    ]
-    up()
-    assert redis("GET", "kept") == "yes"
-    redis("CONFIG", "SET", "requirepass", "canary-by-hand")
-    assert drift() == [f"{REDIS}: server: declared answers, running NOAUTH Authentication required."]
-
-
-@pytest.mark.parametrize("name", ["test", "ci"])
-def test_an_environment_for_tests_has_none_once_it_is_up(name: str) -> None:
-    play("-i", f"inventories/{name}", "playbooks/test.yml", "-e", '{"test_steps": ["init"]}')
-    assert drift(name) == [f"{INSTANCE}-{name}: as declared"]
+    play(*UP["dev"])
+    assert settled(DEV) == declared[DEV]
+    assert drift() == NONE
 
 
 def test_no_secret_was_printed() -> None:
-    secrets = [value for path in (ROOT / "env").glob(f".secrets.*.{INSTANCE}.yml") for value in values(path)]
-    assert len(secrets) >= 4
+    secrets = [
+        value
+        for path in (ROOT / "env").glob(f".secrets.*.{INSTANCE}.yml")
+        for value in yaml.safe_load(path.read_text()).values()
+    ]
+    assert len(secrets) >= 4 * len(UP)
     assert [secret for secret in [*secrets, "canary-by-hand"] if secret in "".join(PRINTED)] == []
-
-
-def values(path: Path) -> list[str]:
-    return list(yaml.safe_load(path.read_text()).values())

@@ -231,6 +231,29 @@ def test_what_was_changed_by_hand_is_made_anew_running_or_not(status: str) -> No
     assert state(found) == ("drifted", "user is 0, not 1000:1000; privileged is yes, not none")
 
 
+def test_what_is_unhealthy_is_said_and_not_made_anew() -> None:
+    found = inspected(State__Health={"Status": "unhealthy"})
+    assert state(found) == ("running", "")
+    seen = compared(survey(site_blue_web=found), SPEC) | {
+        "networks": {"site-blue-network": {"Id": "network 1"}}
+    }
+    assert container_drift.container_differences([SPEC], seen) == [
+        {
+            "object": SPEC["name"],
+            "what": "health",
+            "declared": "healthy",
+            "running": "unhealthy",
+            "note": "a run shows its log",
+        }
+    ]
+
+
+@pytest.mark.parametrize(("status", "health"), [("running", "starting"), ("exited", "unhealthy")])
+def test_health_is_that_of_what_runs_and_has_been_asked(status: str, health: str) -> None:
+    found = inspected(State__Status=status, State__Health={"Status": health})
+    assert [line for line in differences(found) if line.startswith("health")] == []
+
+
 def test_what_nobody_has_compared_counts_as_it_was_declared() -> None:
     (answer,) = containers.container_states(
         [SPEC], survey(site_blue_web=inspected(Config__User="0")), IDENTITY, HASH
@@ -381,7 +404,12 @@ def test_a_health_check_as_a_text_is_for_the_shell() -> None:
 def test_no_environment_and_no_secret_leaves_the_comparison() -> None:
     secrets = {"SECRET_KEY": "canary-1", "DATABASE_URL": "pg://me:canary-2@host/db", "API_TOKEN": "canary-3"}
     spec = SPEC | {"env": SPEC["env"] | secrets, "command": ["serve"]}
-    env = ["PATH=/bin", "LOG_LEVEL=INFO", "SECRET_KEY=canary-4", "DATABASE_URL=pg://me:canary-5@host/db"]
+    env = [
+        "PATH=/bin",
+        "LOG_LEVEL=INFO canary-1",
+        "SECRET_KEY=canary-4",
+        "DATABASE_URL=pg://me:canary-5@host/db",
+    ]
     found = inspected(spec, Config__Env=env, Config__Cmd=["serve", "canary-1", "pg://me:canary-6@host"])
     told = compared(survey(site_blue_web=found, other=inspected()), spec)
     assert [container["Config"].get("Env") for container in told["containers"].values()] == [None, None]
@@ -390,6 +418,7 @@ def test_no_environment_and_no_secret_leaves_the_comparison() -> None:
         "command: declared serve, running serve *** pg://me:***@host",
         "env API_TOKEN: declared ***, running none",
         "env DATABASE_URL: declared pg://me:***@host/db, running another pg://me:***@host/db",
+        "env LOG_LEVEL: declared INFO, running INFO ***",
         "env SECRET_KEY: declared ***, running another ***",
     ]
 

@@ -18,7 +18,7 @@ postgres = load("roles/postgres/filter_plugins/postgres_drift.py")
 redis = load("roles/redis/filter_plugins/redis_drift.py")
 
 OWN = {"own.environment": "blue", "own.instance": "site"}
-NETWORK = {"Internal": False, "Driver": "bridge", "Labels": OWN}
+NETWORK = {"Internal": False, "Driver": "bridge", "Options": {}, "Labels": OWN}
 ALONE = " (a run leaves that to you)"
 
 
@@ -27,6 +27,12 @@ ALONE = " (a run leaves that to you)"
     [
         ({}, []),
         ({"Internal": True}, ["net: internal: declared no, running yes"]),
+        ({"Options": None}, []),
+        ({"Options": {"com.docker.network.enable_ipv4": "true"}}, []),
+        (
+            {"Options": {"com.docker.network.bridge.enable_icc": "false"}},
+            [f"net: option com.docker.network.bridge.enable_icc: declared none, running false{ALONE}"],
+        ),
         ({"Driver": "macvlan"}, [f"net: driver: declared bridge, running macvlan{ALONE}"]),
         (
             {"Labels": {"own.environment": "red", "note": "mine"}},

@@ -57,6 +57,9 @@ UNDECLARED = {
     "VolumesFrom": "volumes from",
 }
 
+# What is unhealthy is not made anew: its log would be gone, and it may recover.
+NOTES = {"health": {"note": "a run shows its log"}}
+
 Shown = dict[str, str | None]
 
 
@@ -169,7 +172,9 @@ def _running_ports(host: Mapping[str, Any]) -> Shown:
     }
 
 
-def _health(test: Any, interval: Any, timeout: Any, retries: Any, start_period: Any) -> Shown:
+def _health(
+    test: Any = None, interval: Any = None, timeout: Any = None, retries: Any = None, start_period: Any = None
+) -> Shown:
     words = ["CMD-SHELL", test] if isinstance(test, str) else test
     return {
         "health check": _words(words),
@@ -184,9 +189,9 @@ def _declared(
     spec: dict[str, Any], image: dict[str, Any], labels: dict[str, str], log: dict[str, Any]
 ) -> Shown:
     """What the engine should have, each thing under the name that people read."""
-    health = spec["healthcheck"]
     return {
         "state": "running",
+        "health": "healthy",
         "entrypoint": _words(image.get("Entrypoint")),
         "command": _words(spec["command"] or image.get("Cmd")),
         "user": spec.get("user") or image.get("User") or None,
@@ -201,7 +206,7 @@ def _declared(
         "shm size": _size(_bytes(spec["shm_size"])),
         "log driver": log["driver"],
         f"network {spec['network']}": "connected",
-        **_health(*(health.get(key) for key in ("test", "interval", "timeout", "retries", "start_period"))),
+        **_health(**spec["healthcheck"]),
         **_each("alias", spec["aliases"], "present"),
         **_each("dropped capability", spec["cap_drop"], "present"),
         **_each("security option", spec["security_opts"], "present"),
@@ -219,9 +224,12 @@ def _running(spec: dict[str, Any], found: dict[str, Any], networks: dict[str, An
     own = attached.get(spec["network"], {})
     lost = own.get("NetworkID") and own["NetworkID"] != networks.get(spec["network"], {}).get("Id")
     health = config.get("Healthcheck") or {}
+    checked = found["State"].get("Health") or {}
     policy = host["RestartPolicy"]
+    unhealthy = found["State"]["Status"] == "running" and checked.get("Status") == "unhealthy"
     return {
         "state": found["State"]["Status"],
+        "health": "unhealthy" if unhealthy else "healthy",
         "entrypoint": _words(config.get("Entrypoint")),
         "command": _words(config.get("Cmd")),
         "user": config.get("User") or None,
@@ -316,8 +324,6 @@ def differences(
     for what in [*declared, *(what for what in running if what not in declared)]:
         if declared.get(what) != running.get(what):
             one = _difference(what, declared.get(what), running.get(what))
-            for secret in secrets:
-                one = {key: text.replace(secret, MASK) for key, text in one.items()}
             told.append(
                 one | {key: URL_PASSWORD.sub(rf"\1{MASK}@", one[key]) for key in ("declared", "running")}
             )
@@ -326,8 +332,10 @@ def differences(
         if found.get("ImageConfig") is None:
             env = {name: value for name, value in env.items() if name in spec["env"]}
         told += env_drift(_env(image.get("Env")) | spec["env"], env)
+    for secret in secrets:
+        told = [{key: text.replace(secret, MASK) for key, text in one.items()} for one in told]
     # The declaration's hash says that there is a difference, the others say which.
-    others = [one for one in told if one["what"] not in ("state", f"label {hash_label}")]
+    others = [one for one in told if one["what"] not in ("state", "health", f"label {hash_label}")]
     return [one for one in told if one["what"] != f"label {hash_label}" or not others]
 
 
@@ -362,12 +370,13 @@ def container_drift(
 def container_differences(specs: list[dict[str, Any]], survey: dict[str, Any]) -> list[dict[str, str]]:
     """Return all that the filter ``container_drift`` has told, and containers that are missing.
 
-    :returns: dicts with ``object`` (the container's name), ``what``, ``declared`` and ``running``.
+    :returns: dicts with ``object`` (the container's name), ``what``, ``declared`` and ``running``; with
+        ``note`` where the next run does not repair it.
     """
     found = survey["containers"]
     missing = [_difference("container", "present", "missing")]
     return [
-        {"object": spec["name"], **one}
+        {"object": spec["name"], **one, **NOTES.get(one["what"], {})}
         for spec in specs
         for one in (found[spec["name"]]["Drift"] if spec["name"] in found else missing)
     ]

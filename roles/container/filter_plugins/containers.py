@@ -76,7 +76,7 @@ def container_states(
             state, reason = "changed", f"the image {spec['image']} was built or pulled anew"
         elif found["State"]["Status"] in ("restarting", "dead"):
             state, reason = "drifted", f"it is {found['State']['Status']}"
-        elif drift := [one for one in found.get("Drift", []) if one["what"] != "state"]:
+        elif drift := [one for one in found.get("Drift", []) if one["what"] not in ("state", "health")]:
             state = "drifted"
             reason = "; ".join(f"{one['what']} is {one['running']}, not {one['declared']}" for one in drift)
         elif found["State"]["Status"] != "running":

@@ -1,7 +1,8 @@
 # Runs databases.sql inside the container as the administrator, after asking whether both roles can log in over TCP.
 # $1: the SQL. Only sh and psql: the official image is Alpine.
+export PGCONNECT_TIMEOUT=5
 refusal() {
-    PGCONNECT_TIMEOUT=5 PGPASSWORD="$2" psql -qAt -h 127.0.0.1 -U "$1" -d "$DATABASE" -c '' 2>&1 >/dev/null | tail -n 1
+    PGPASSWORD="$2" psql -qAt -h 127.0.0.1 -U "$1" -d "$DATABASE" -c '' 2>&1 >/dev/null | tail -n 1
 }
 OWNER_REFUSAL=$(refusal "$OWNER" "$OWNER_PASSWORD")
 RUNTIME_REFUSAL=$(refusal "$RUNTIME" "$RUNTIME_PASSWORD")

@@ -24,10 +24,10 @@ SET log_min_duration_statement = -1;
 -- psql substitutes a variable literally, so it can hold a backslash command (psql's manual, SQL interpolation). \gexec leaves
 -- alone a NULL, which is the statement of what only a restart can repair.
 \if :apply
-\set run '\\gexec'
+\set run 'ORDER BY what \\gexec'
 \set columns statement
 \else
-\set run '\\g'
+\set run 'ORDER BY what \\g'
 -- Without a statement of its own, or where the last start read what the statement takes away.
 \set resets 'what = format(''setting %s, ALTER SYSTEM'', name) AND context = ''postmaster'' AND declared <> current_setting(name)'
 \set restart 'statement IS NULL OR EXISTS (SELECT FROM pg_settings WHERE ' :resets ')'
@@ -162,14 +162,15 @@ FROM (SELECT DISTINCT ON (file.name) format('setting %s, ALTER SYSTEM', file.nam
 SELECT pg_reload_conf();
 \endif
 
--- What a reload cannot change: the last start has read it from a file that says something else by now.
+-- What a reload cannot change: the last start has read it from a file that says something else by now. A flag of ours is pending as
+-- soon as the file says anything else, although it wins at the next start, too.
 SELECT :columns
 FROM (SELECT format('setting %s, since the last start', name),
              coalesce((SELECT setting FROM pg_file_settings AS file WHERE file.name = pg_settings.name ORDER BY seqno DESC LIMIT 1),
                       boot_val || coalesce(unit, ''), 'none'),
              current_setting(name), NULL
       FROM pg_settings
-      WHERE pending_restart
+      WHERE pending_restart AND source <> 'command line'
         AND NOT EXISTS (SELECT FROM pg_file_settings AS file
                         WHERE file.name = pg_settings.name AND file.sourcefile LIKE '%/postgresql.auto.conf')
      ) AS differences (what, declared, running, statement)

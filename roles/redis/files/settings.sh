@@ -7,7 +7,7 @@ tab=$(printf '\t')
 settings() {
     redis-cli -e "$@" CONFIG GET '*' | paste - - | grep -Ev "^[^$tab]*(slave|ziplist|_)|^(lua-time-limit|port|unixsocket|dir)$tab" | sort
 }
-answer=$(redis-cli -e PING 2>&1) || { printf '%s\n' "$answer"; exit 1; }
+answer=$(timeout 10 redis-cli -e PING 2>&1) || { printf '%s\n' "${answer:-no answer within 10 s}"; exit 1; }
 # A second one beside it, for a moment, with no port and no data. What it says holds as long as the container.
 if [ ! -s "$usual" ]; then
     folder=$(mktemp -d)
