@@ -29,8 +29,8 @@ INTRODUCTION = """\
 
 What wins over what: role default < inventory < `env/local.<environment>.yml` < a CI job's process
 environment < `-e`. The column *here* is
-[playbooks/environment/vars/main.yml](../playbooks/environment/vars/main.yml), which puts the roles together to
-Dashtam's environments, the same for all: it wins over an inventory, so an
+[playbooks/environment/vars/main.yml](../playbooks/environment/vars/main.yml), which puts the roles
+together to Dashtam's environments, the same for all: it wins over an inventory, so an
 inventory that sets such a name is refused. What a variable means is in its role's README.
 """
 INSIDE = """\

@@ -68,8 +68,8 @@ def answered(process: subprocess.Popen[str]) -> tuple[str, int]:
     return output, process.returncode
 
 
-def up() -> list[str]:
-    return [play(*arguments) for arguments in UP.values()]
+def up(*more: str) -> list[str]:
+    return [play(*arguments, *more) for arguments in UP.values()]
 
 
 def drift(*arguments: str) -> list[str]:
@@ -215,7 +215,8 @@ def api() -> Iterator[docker.APIClient]:
 def declared() -> Iterator[dict[str, Any]]:
     """Bring all up; what they then are is what each repair has to come back to."""
     try:
-        up()
+        # With all that Ansible has to say: the last test looks for secrets in it.
+        up("-vvvvv", "--diff")
         yield {name: settled(name) for name in SERVICES}
     finally:
         clean()
@@ -237,7 +238,7 @@ def clean() -> None:
 
 def repaired(declared: dict[str, Any]) -> None:
     """Let one run of each playbook repair all, by everybody's account."""
-    up()
+    up("-vvvvv", "--diff")
     for name, was in declared.items():
         now = settled(name)
         for what, wanted in was.items():
@@ -558,7 +559,7 @@ def test_what_was_stopped_removed_or_emptied(api: docker.APIClient, declared: di
     by_hand("rm", "-f", more, f"{DEV}-redis")
     by_hand("volume", "rm", volume)
     text = ENV_FILE.read_text()
-    level = re.search("^LOG_LEVEL=(.*)$", text, re.MULTILINE)[1]  # type: ignore[index]
+    level = re.search("^LOG_LEVEL=(.*)$", text, re.MULTILINE)[1]
     edited = re.sub("^SECRET_KEY=.*$", "SECRET_KEY=canary-by-hand", text, flags=re.MULTILINE)
     ENV_FILE.write_text(edited.replace(f"LOG_LEVEL={level}", "LOG_LEVEL=LOUD") + "MORE=1\n")
     stops = "(edited by hand: a run stops and says what to do)"
