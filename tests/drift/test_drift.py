@@ -153,11 +153,13 @@ def settled(name: str) -> dict[str, Any]:
         "SELECT * FROM pg_file_settings WHERE sourcefile LIKE '%auto.conf'",
         "SELECT pg_read_file(current_setting('hba_file'))",
     )
+    settings = by_hand("exec", f"{name}-redis", "redis-cli", "-e", "CONFIG", "GET", "*").split("\n")[:-1]
     return {
         "containers": containers,
         "network": [network[key] for key in ("Driver", "Internal", "Options", "Labels")],
         "postgres": postgres,
-        "redis": redis_cli(name, "CONFIG", "GET", "*"),
+        # In an order of each server's own.
+        "redis": sorted(zip(settings[::2], settings[1::2], strict=True)),
         "ready": by_hand(
             *(
                 "exec",
