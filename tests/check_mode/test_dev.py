@@ -194,6 +194,9 @@ def test_what_is_predicted_is_what_changes(
     ids=lambda arguments: arguments[0],
 )
 def test_no_other_playbook_changes_anything(dev: Environment, arguments: tuple[str, ...]) -> None:
+    if not dev.up:
+        dev.play()
+        dev.up = True
     check(dev, *arguments)
 
 
