@@ -145,10 +145,10 @@ def settled(name: str) -> dict[str, Any]:
         name,
         "SELECT rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, "
         "rolbypassrls, rolconnlimit, rolvaliduntil, rolpassword IS NULL FROM pg_authid ORDER BY rolname",
-        "SELECT roleid::regrole, member::regrole FROM pg_auth_members ORDER BY 1, 2",
-        "SELECT datname, datdba::regrole, grantee::regrole, privilege_type "
+        "SELECT roleid::regrole::text, member::regrole::text FROM pg_auth_members ORDER BY 1, 2",
+        "SELECT datname, datdba::regrole, grantee::regrole::text, privilege_type "
         "FROM pg_database, aclexplode(datacl) ORDER BY 1, 3, 4",
-        "SELECT datname, setrole::regrole, setconfig FROM pg_db_role_setting "
+        "SELECT datname, setrole::regrole::text, setconfig FROM pg_db_role_setting "
         "LEFT JOIN pg_database ON pg_database.oid = setdatabase ORDER BY 1, 2",
         "SELECT name, setting FROM pg_settings WHERE source NOT IN ('client', 'session') ORDER BY name",
         "SELECT * FROM pg_file_settings WHERE sourcefile LIKE '%auto.conf'",
