@@ -311,13 +311,13 @@ def containers_changed(api: docker.APIClient, folder: Path) -> list[str]:
         kept = [pair for pair in config["Env"] if pair.split("=")[0] not in changed]
         config["Env"] = [*kept, *(f"{name}={value}" for name, value in changed.items() if value), "MORE=1"]
         config["Cmd"] = ["sleep", "infinity"]
-        config["User"], config["WorkingDir"], config["StopTimeout"] = "10002:10002", "/tmp", 3  # noqa: S108
+        config["User"], config["WorkingDir"], config["StopTimeout"] = "10002:10002", "/tmp", 3
         config["Labels"] |= {"note": "mine", "dashtam.certificates": "none"}
         config["Healthcheck"] |= {"Test": ["CMD", "true"], "Interval": 60_000_000_000}
         host["PortBindings"] = {inside: [{"HostIp": "127.0.0.1", "HostPort": str(port + 5)}]}
-        host["Mounts"] = [mount for mount in host["Mounts"] if mount["Target"] not in ("/tmp", "/app/src")]  # noqa: S108
+        host["Mounts"] = [mount for mount in host["Mounts"] if mount["Target"] not in ("/tmp", "/app/src")]
         host["Binds"] = [f"{ROOT}/src:/app/src:ro", f"{folder}:/more"]
-        host["Tmpfs"] = {"/tmp": "size=16m,mode=1777"}  # noqa: S108
+        host["Tmpfs"] = {"/tmp": "size=16m,mode=1777"}
         host["RestartPolicy"] = {"Name": "no"}
         host["ReadonlyRootfs"] = False
         host["CapDrop"], host["CapAdd"] = ["NET_RAW"], ["NET_ADMIN"]

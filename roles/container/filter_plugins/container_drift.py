@@ -65,7 +65,7 @@ Shown = dict[str, str | None]
 
 def _bytes(size: Any) -> int:
     """Bytes of a size such as ``64M``; docker_container's format."""
-    number, unit = re.fullmatch(r"(\d+)\s*([KMG]?)B?", str(size).upper()).groups()  # type: ignore[union-attr]
+    number, unit = re.fullmatch(r"(\d+)\s*([KMG]?)B?", str(size).upper()).groups()
     return int(number) * dict(UNITS)[unit]
 
 
@@ -165,7 +165,7 @@ def _declared_ports(ports: Iterable[str]) -> Shown:
 def _running_ports(host: Mapping[str, Any]) -> Shown:
     return {
         f"port {inside}": ", ".join(
-            sorted(f"{bound['HostIp'] or '0.0.0.0'}:{bound['HostPort']}" for bound in bindings)  # noqa: S104
+            sorted(f"{bound['HostIp'] or '0.0.0.0'}:{bound['HostPort']}" for bound in bindings)  # noqa: S104 - only shown
         )
         for inside, bindings in (host.get("PortBindings") or {}).items()
         if bindings
