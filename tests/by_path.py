@@ -1,4 +1,4 @@
-"""Ansible's plugins are in no package: they are imported by their path, as Ansible does it."""
+"""Plugins are imported by their path; what they share, by the name of their collection."""
 
 import importlib.util
 import sys
@@ -6,6 +6,8 @@ from pathlib import Path
 from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[1]
+COLLECTIONS = ROOT / "playbooks/collections"
+sys.path.append(str(COLLECTIONS))
 
 
 def load(path: str) -> ModuleType:

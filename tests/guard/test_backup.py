@@ -9,7 +9,7 @@ import pytest
 from tests.by_path import load
 from tests.guard.scratch import Server
 
-archive = load("roles/backup/action_plugins/postgres_archive.py")
+archive = load("plugins/action/postgres_archive.py")
 
 DATABASE = "restorable"
 # What a COPY's text must not be confused by, in names and in values.

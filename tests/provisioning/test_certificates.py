@@ -35,8 +35,8 @@ NAMES = frozenset(["localhost", "127.0.0.1", "::1", *SERVICES])
 Made = tuple[Path, list[str]]
 
 
-certificates = load("roles/certificates/action_plugins/certificates_set.py")
-certificate_permits = load("roles/certificates/filter_plugins/certificate_permits.py").certificate_permits
+certificates = load("plugins/action/certificates_set.py")
+certificate_permits = load("plugins/filter/certificate_permits.py").certificate_permits
 WANTED = certificates.Wanted(
     names=NAMES, renew_before=timedelta(days=30), server_lifetime=timedelta(days=397), key_owner=-1
 )
@@ -49,7 +49,7 @@ PLAY = """
     ansible_python_interpreter: "{{ ansible_playbook_python }}"
   tasks:
     - name: Make
-      ansible.builtin.import_role: {name: certificates}
+      ansible.builtin.import_role: {name: dashtam.stack.certificates}
       vars:
         certificates_directory: "{{ playbook_dir }}/certs"
         certificates_names: "{{ names }}"

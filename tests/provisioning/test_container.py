@@ -17,10 +17,10 @@ from ansible.plugins.loader import lookup_loader
 from tests.by_path import ROOT, load
 
 ROLE = "roles/container"
-containers = load(f"{ROLE}/filter_plugins/containers.py")
-container_drift = load(f"{ROLE}/filter_plugins/container_drift.py")
-host_ports = load(f"{ROLE}/lookup_plugins/host_ports.py")
-container_wait = load(f"{ROLE}/action_plugins/container_wait.py")
+containers = load("plugins/filter/containers.py")
+container_drift = load("plugins/filter/container_drift.py")
+host_ports = load("plugins/lookup/host_ports.py")
+container_wait = load("plugins/action/container_wait.py")
 
 OWN = {"own.environment": "blue", "own.instance": "site", "own.checkout": "/home/me/site"}
 IDENTITY = ["own.environment", "own.instance", "own.service", "own.checkout"]
@@ -648,7 +648,7 @@ def free_port() -> int:
 def test_a_listeners_port_is_taken_and_the_listener_named(
     listener: int, free_port: int, address: str
 ) -> None:
-    lookup_loader.add_directory(str(ROOT / ROLE / "lookup_plugins"))
+    lookup_loader.add_directory(str(ROOT / "plugins/lookup"))
     plugin = lookup_loader.get("host_ports")
     (answer,) = plugin.run([str(listener), [free_port]], address=address)
     assert answer["bound"] == [listener]

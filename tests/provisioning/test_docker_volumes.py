@@ -13,7 +13,7 @@ from docker.errors import APIError
 
 from tests.by_path import load
 
-docker_volumes = load("roles/container/lookup_plugins/docker_volumes.py")
+docker_volumes = load("plugins/lookup/docker_volumes.py")
 BUSY = b'{"message": "a disk usage operation is already running"}'
 
 

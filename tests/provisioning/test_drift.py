@@ -11,11 +11,11 @@ import pytest
 
 from tests.by_path import load
 
-drift = load("playbooks/filter_plugins/drift.py")
-file_modes = load("playbooks/lookup_plugins/file_modes.py")
-env_file = load("roles/env_file/action_plugins/env_file.py")
-postgres = load("roles/postgres/filter_plugins/postgres_drift.py")
-redis = load("roles/redis/filter_plugins/redis_drift.py")
+drift = load("plugins/filter/drift.py")
+file_modes = load("plugins/lookup/file_modes.py")
+env_file = load("plugins/action/env_file.py")
+postgres = load("plugins/filter/postgres_drift.py")
+redis = load("plugins/filter/redis_drift.py")
 
 OWN = {"own.environment": "blue", "own.instance": "site"}
 NETWORK = {"Internal": False, "Driver": "bridge", "Options": {}, "Labels": OWN}

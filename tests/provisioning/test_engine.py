@@ -15,8 +15,8 @@ import pytest
 
 from tests.by_path import load
 
-engine_status = load("roles/engine/lookup_plugins/engine_status.py")
-engine_host = load("roles/engine/lookup_plugins/engine_host.py")
+engine_status = load("plugins/lookup/engine_status.py")
+engine_host = load("plugins/lookup/engine_host.py")
 
 
 @contextmanager

@@ -50,6 +50,10 @@ def test_a_role_keeps_the_rules(name: str) -> None:
     assert faults(ROOT, name) == []
 
 
+def test_plugins_keep_the_rules() -> None:
+    assert house_rules.plugins_serve_everybody(ROOT, environments(ROOT)) == []
+
+
 def test_every_variable_of_an_inventory_is_declared() -> None:
     assert house_rules.variables_nobody_declares(ROOT) == []
 
@@ -58,7 +62,7 @@ def test_every_variable_of_an_inventory_is_declared() -> None:
 def copy(tmp_path: Path) -> Path:
     """What the rules look at, to be broken."""
     ignored = shutil.ignore_patterns("__pycache__", "molecule")
-    for folder in ("roles", "inventories", "playbooks/environment"):
+    for folder in ("roles", "plugins", "inventories", "playbooks/environment"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
     return tmp_path
 
@@ -85,12 +89,6 @@ def copy(tmp_path: Path) -> Path:
             "docker run is for container alone",
         ),
         (
-            "backup/action_plugins/postgres_archive.py",
-            "",
-            "\ndocker.from_env().containers.run('web')\n",
-            "docker.from_env().containers.run is for container alone",
-        ),
-        (
             "redis/vars/main.yml",
             "",
             "__redis_test: \"{{ redis_name == 'ci' }}\"\n",
@@ -107,12 +105,6 @@ def copy(tmp_path: Path) -> Path:
             "that: redis_storage == 'tmpfs' or",
             "that: redis_name != 'development' or",
             "names the environment development",
-        ),
-        (
-            "keys/filter_plugins/url_quote.py",
-            "",
-            "\nSHORT = 'test'\n",
-            "names the environment test",
         ),
         (
             "redis/README.md",
@@ -149,12 +141,6 @@ def copy(tmp_path: Path) -> Path:
             "env_file_values",
             "app_env",
             "reads app_env, neither its own nor of a role that it imports",
-        ),
-        (
-            "keys/filter_plugins/url_quote.py",
-            "",
-            "\nGROUPS = 'group_names'\n",
-            "reads group_names of the inventory",
         ),
         (
             "redis/tasks/spec.yml",
@@ -244,6 +230,24 @@ def test_a_broken_rule_is_told(copy: Path, file: str, said: str, other: str, fau
     role = Path(file).parts[0]
     found = faults(copy, role)
     assert any(re.fullmatch(rf"roles/{role}/[^ ]+: {re.escape(fault)}", line) for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        (
+            "docker.from_env().containers.run('web')",
+            "docker.from_env().containers.run is for the role container alone",
+        ),
+        ("SHORT = 'test'", "names the environment test"),
+        ("GROUPS = 'group_names'", "reads group_names of the inventory"),
+    ],
+)
+def test_a_plugin_that_breaks_a_rule_is_told(copy: Path, line: str, fault: str) -> None:
+    path = copy / "plugins/action/say.py"
+    path.write_text(f"{path.read_text()}{line}\n")
+    (found,) = house_rules.plugins_serve_everybody(copy, environments(copy))
+    assert re.fullmatch(rf"plugins/action/say\.py:[0-9]+: {re.escape(fault)}", found)
 
 
 @pytest.mark.parametrize(

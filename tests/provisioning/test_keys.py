@@ -24,9 +24,9 @@ NAMES: dict[str, dict[str, Any]] = {
 }
 
 
-store = load("roles/keys/action_plugins/keys_store.py")
-local = load("roles/keys/action_plugins/keys_local.py")
-url_quote = load("roles/keys/filter_plugins/url_quote.py").url_quote
+store = load("plugins/action/keys_store.py")
+local = load("plugins/action/keys_local.py")
+url_quote = load("plugins/filter/url_quote.py").url_quote
 
 
 def provide(path: Path, **changes: Any) -> tuple[dict[str, str], bool]:
@@ -219,12 +219,12 @@ PLAY = """
     folder: "{{ playbook_dir }}/env"
   tasks:
     - name: Local
-      ansible.builtin.import_role: {name: keys, tasks_from: local_file}
+      ansible.builtin.import_role: {name: dashtam.stack.keys, tasks_from: local_file}
       vars:
         keys_local_file: "{{ folder }}/local.yml"
         keys_local_template: "{{ playbook_dir }}/local.yml.j2"
     - name: Keys
-      ansible.builtin.import_role: {name: keys}
+      ansible.builtin.import_role: {name: dashtam.stack.keys}
       vars:
         keys_file: "{{ folder }}/secrets.yml"
         keys_names: {PASSWORD: {kind: password}, TOKEN: {kind: token}}

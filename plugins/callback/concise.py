@@ -77,8 +77,7 @@ class CallbackModule(Default):
 
     def v2_runner_on_failed(self, result: CallbackTaskResult, ignore_errors: bool = False) -> None:
         """Say a refusal once; hand everything else to the default callback."""
-        # Our own action plugins have no collection in their name.
-        spoken = result.task.action in SPOKEN or "." not in result.task.action
+        spoken = result.task.action in SPOKEN or result.task.action.startswith("dashtam.stack.")
         message = result.result.get("msg")
         if (
             not spoken
