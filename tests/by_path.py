@@ -12,7 +12,9 @@ sys.path.append(str(COLLECTIONS))
 
 def load(path: str) -> ModuleType:
     """Return the plugin at a path below the repository."""
-    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    # The whole path, as a file may have the name of a module of Python's own.
+    name = ".".join(Path(path).with_suffix("").parts)
+    spec = importlib.util.spec_from_file_location(name, ROOT / path)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)

@@ -7,16 +7,13 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.dashtam.stack.plugins.module_utils.secrets import masked, redacted
+
 DOCUMENTATION = """
 name: container_drift
 short_description: Tell in a survey of the engine how each declared container differs
 description: See the functions' docstrings.
 """
-
-# A variable whose value is a secret as a whole; TLS_KEY_FILE is a path.
-SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|_KEY$")
-URL_PASSWORD = re.compile(r"(://[^:/@\s]*:).*@")
-MASK = "***"
 
 UNITS = (("G", 1024**3), ("M", 1024**2), ("K", 1024), ("", 1))
 SECONDS = {"h": 3600, "m": 60, "s": 1, "ms": 1e-3, "us": 1e-6}
@@ -266,18 +263,12 @@ def _swap(host: Mapping[str, Any]) -> bool:
     return (host.get("MemorySwap") or 0) in (0, -1, 2 * host["Memory"])
 
 
-def _masked(name: str, value: str | None) -> str | None:
-    if value is None:
-        return None
-    return MASK if SECRET.search(name) else URL_PASSWORD.sub(rf"\1{MASK}@", value)
-
-
 def env_drift(declared: Mapping[str, str], running: Mapping[str, str]) -> list[dict[str, str]]:
     """Return how two environments differ: dicts of ``what``, ``declared`` and ``running``, secrets masked."""
     differences = []
     for name in sorted(declared.keys() | running.keys()):
         if declared.get(name) != running.get(name):
-            wanted, has = _masked(name, declared.get(name)), _masked(name, running.get(name))
+            wanted, has = masked(name, declared.get(name)), masked(name, running.get(name))
             differences.append(_difference(f"env {name}", wanted, f"another {has}" if has == wanted else has))
     return differences
 
@@ -315,7 +306,6 @@ def differences(
         running["entrypoint"] = running["stop signal"] = None
     if not _swap(found["HostConfig"]) and running["memory limit"] == declared["memory limit"]:
         running["swap limit"] = _size(found["HostConfig"]["MemorySwap"])
-    secrets = [value for name, value in spec["env"].items() if SECRET.search(name) and len(value) > 3]
     told = []
     if not same_image:
         wanted = _short(survey["images"].get(spec["image"], "not present"))
@@ -323,17 +313,13 @@ def differences(
         told.append(_difference("image", f"{spec['image']} ({wanted})", has))
     for what in [*declared, *(what for what in running if what not in declared)]:
         if declared.get(what) != running.get(what):
-            one = _difference(what, declared.get(what), running.get(what))
-            told.append(
-                one | {key: URL_PASSWORD.sub(rf"\1{MASK}@", one[key]) for key in ("declared", "running")}
-            )
+            told.append(_difference(what, declared.get(what), running.get(what)))
     if "Env" in found["Config"]:
         env = _env(found["Config"]["Env"])
         if found.get("ImageConfig") is None:
             env = {name: value for name, value in env.items() if name in spec["env"]}
         told += env_drift(_env(image.get("Env")) | spec["env"], env)
-    for secret in secrets:
-        told = [{key: text.replace(secret, MASK) for key, text in one.items()} for one in told]
+    told = [{key: redacted(text, spec["env"]) for key, text in one.items()} for one in told]
     # The declaration's hash says that there is a difference, the others say which.
     others = [one for one in told if one["what"] not in ("state", "health", f"label {hash_label}")]
     return [one for one in told if one["what"] != f"label {hash_label}" or not others]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.dashtam.stack.plugins.module_utils.secrets import redacted
 
 DOCUMENTATION = """
 name: container_states
@@ -229,15 +229,9 @@ def container_probes(specs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def container_redact(text: str, specs: list[dict[str, Any]]) -> str:
-    """Return the text with every value of a variable that may hold a secret replaced by ``***``."""
-    values = {
-        str(value)
-        for spec in specs
-        for key, value in spec["env"].items()
-        if re.search("PASSWORD|SECRET|KEY|TOKEN|URL", key) and len(str(value)) > 3
-    }
-    for value in sorted(values, key=len, reverse=True):
-        text = text.replace(value, "***")
+    """Return the text without the secrets that the containers' environments hold."""
+    for spec in specs:
+        text = redacted(text, spec["env"])
     return text
 
 

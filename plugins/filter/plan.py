@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import yaml
+from ansible_collections.dashtam.stack.plugins.module_utils.secrets import is_secret
 
-# A variable whose value is a secret as a whole; TLS_KEY_FILE is a path, SCHWAB_TOKEN_URL an address.
-SECRET = re.compile(r"PASSWORD|SECRET|TOKEN$|_KEY$")
 WIDTH = 150
 
 
@@ -57,7 +55,7 @@ def plan_masked(specs: list[dict[str, Any]], secrets: dict[str, str]) -> list[di
         | {
             "env": {
                 name: value
-                if not value or value in secrets.values() or not SECRET.search(name)
+                if not value or value in secrets.values() or not is_secret(name)
                 else placeholder(name, given=True)
                 for name, value in spec["env"].items()
             }

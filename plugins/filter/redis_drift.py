@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
+
+from ansible_collections.dashtam.stack.plugins.module_utils.secrets import masked
 
 DOCUMENTATION = """
 name: redis_drift
 short_description: Read the differences that settings.sh prints
 description: See the function's docstring.
 """
-
-SECRET = re.compile("pass|auth$")
 
 
 def redis_drift(answer: dict[str, Any]) -> list[dict[str, str]]:
@@ -27,7 +26,7 @@ def redis_drift(answer: dict[str, Any]) -> list[dict[str, str]]:
         ]
     differences = []
     for name, *values in (line.split("\t") for line in lines):
-        declared, running = ("***" if value and SECRET.search(name) else value or "none" for value in values)
+        declared, running = (masked(name, value or None) or "none" for value in values)
         differences.append({"what": f"setting {name}", "declared": declared, "running": running})
     return differences
 

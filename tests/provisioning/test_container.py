@@ -583,7 +583,10 @@ def test_redaction_hides_what_may_be_a_secret_and_nothing_else() -> None:
         "LOG_LEVEL": "DEBUG",
     }
     text = "sql://me:pass@host pass key-1 secret-1 12345 yes DEBUG"
-    assert containers.container_redact(text, [{"env": {}}, {"env": env}]) == "*** *** *** *** *** yes DEBUG"
+    assert (
+        containers.container_redact(text, [{"env": {}}, {"env": env}])
+        == "sql://me:***@host *** *** *** *** yes DEBUG"
+    )
 
 
 @pytest.mark.parametrize(
