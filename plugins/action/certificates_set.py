@@ -375,10 +375,11 @@ class ActionModule(ActionBase):
                 dry_run=bool(self._task.check_mode),
             )
         except Problem as problem:
-            result.update(problem=str(problem))
+            result.update(failed=True, msg=str(problem))
         except OSError as error:
             result.update(
-                problem=f"{error.filename or files.folder}: {error.strerror}; make it yours, then run again"
+                failed=True,
+                msg=f"{error.filename or files.folder}: {error.strerror}; make it yours, then run again",
             )
         else:
             result.update(ca=state.ca, server=state.server, fingerprint=state.fingerprint, changed=changed)

@@ -7,8 +7,8 @@ from typing import Any
 
 import docker
 from ansible.plugins.action import ActionBase
-from docker.errors import APIError, DockerException, NotFound
-from requests.exceptions import RequestException
+from ansible_collections.dashtam.stack.plugins.module_utils import engine
+from docker.errors import NotFound
 
 DOCUMENTATION = """
 name: container_absent
@@ -62,27 +62,17 @@ class ActionModule(ActionBase):
                 "msg": "labels is empty: that would be everything on this engine",
             }
         filters = {"label": [f"{key}={value}" for key, value in arguments["labels"].items()]}
-        try:
-            client = docker.from_env(timeout=120).api
-        except (DockerException, RequestException) as error:
-            return result | {"failed": True, "msg": f"The Docker engine does not answer: {error}"}
-        try:
+        with engine.client(timeout=120) as client:
             containers = client.containers(all=True, filters=filters)
             networks = client.networks(filters=filters)
             volumes = client.volumes(filters=filters)["Volumes"] or []
-            found = {
-                "containers": sorted(entry["Names"][0].removeprefix("/") for entry in containers),
-                "networks": sorted(entry["Name"] for entry in networks),
-                "volumes": sorted(entry["Name"] for entry in volumes),
-            }
             if not self._task.check_mode:
                 _remove(client, containers, networks, volumes if arguments["volumes"] else [])
-        except APIError as error:
-            return result | {"failed": True, "msg": f"The engine refuses: {error.explanation or error}"}
-        except (DockerException, RequestException) as error:
-            return result | {"failed": True, "msg": f"The Docker engine does not answer: {error}"}
-        finally:
-            client.close()
+        found = {
+            "containers": sorted(entry["Names"][0].removeprefix("/") for entry in containers),
+            "networks": sorted(entry["Name"] for entry in networks),
+            "volumes": sorted(entry["Name"] for entry in volumes),
+        }
         changed = bool(containers or networks or (volumes and arguments["volumes"]))
         return result | found | {"changed": changed}
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import docker
 from ansible.plugins.action import ActionBase
-from docker.errors import DockerException
+from ansible_collections.dashtam.stack.plugins.module_utils import engine
+from docker.errors import APIError, DockerException
 from requests.exceptions import RequestException
 
 DOCUMENTATION = """
@@ -21,9 +22,13 @@ description:
     interval and needs no route to the container, which an internal network and macOS do not have.
   - Fails at once, with the last log lines, when a container exits, restarts or turns unhealthy.
   - P(community.docker.docker_container#module) with C(state=healthy) does neither.
+  - A container can also be asked a question, whose answer is nothing where all is well. Any other answer ends
+    the wait, as what it tells of may be why others never become ready.
 options:
   containers:
-    description: Dicts with C(name) and C(ready) (the command and its arguments).
+    description:
+      - Dicts with C(name) and C(ready) (the command and its arguments). C(question) is optional, a dict with
+        C(command), C(user), C(environment) and C(at_once) (whether it is asked before the container is ready).
     type: list
     elements: dict
     required: true
@@ -41,6 +46,12 @@ RETURN = """
 seconds:
   description: Container name to the seconds between its start and the first look that found it ready.
   type: dict
+answers:
+  description: Container name to C(rc) and C(output) of its question, where it was asked.
+  type: dict
+different:
+  description: Whether a question was answered otherwise than with nothing, which ended the wait.
+  type: bool
 """
 
 
@@ -79,12 +90,11 @@ def wait_for_one(
         if state["Restarting"] or found["RestartCount"] > restarts:
             raise NotReadyError(f"{name} keeps restarting, exit code {state['ExitCode']}")
         try:
-            created = client.exec_create(name, command)
-            output = client.exec_start(created["Id"])
-            if client.exec_inspect(created["Id"])["ExitCode"] == 0:
+            code, output = engine.execute(client, name, command)
+            if code == 0:
                 return started_seconds_ago(state["StartedAt"])
-            last = output.decode(errors="replace").strip() or last
-        except docker.errors.APIError as error:
+            last = output.strip() or last
+        except APIError as error:
             # It stopped between the look and the question; the next look says why.
             last = error.explanation or str(error)
         # After the question: a container that has just recovered stays unhealthy until the next interval.
@@ -95,6 +105,69 @@ def wait_for_one(
         # A question costs the engine a process: ten a second, for long, keep a busy machine busy.
         time.sleep(max(0.1, (time.monotonic() - begun) / 10))
     return None
+
+
+def ask(client: docker.APIClient, name: str, question: dict[str, Any]) -> dict[str, Any]:
+    """Return ``rc`` (-1 where the container does not run) and ``output`` of a question."""
+    try:
+        user, environment = question.get("user", ""), question.get("environment")
+        code, output = engine.execute(client, name, question["command"], user, environment)
+    except APIError as error:
+        code, output = -1, error.explanation or str(error)
+    return {"rc": code, "output": output}
+
+
+class Wait:
+    """All containers at once, a thread each; the first failure or difference is the end."""
+
+    def __init__(self, timeout: float, log_lines: int) -> None:
+        self.seconds: dict[str, float] = {}
+        self.answers: dict[str, dict[str, Any]] = {}
+        self.errors: list[str] = []
+        self._deadline = time.monotonic() + timeout
+        self._log_lines = log_lines
+        self._stop = threading.Event()
+
+    def run(self, containers: list[dict[str, Any]]) -> None:
+        """Return when all are ready, one failed or one answered a question with more than nothing."""
+        with ThreadPoolExecutor(max_workers=len(containers) or 1) as pool:
+            futures = [pool.submit(self._one, container) for container in containers]
+            while not self._stop.is_set() and not all(future.done() for future in futures):
+                time.sleep(0.02)
+            self._stop.set()
+        for future in futures:
+            future.result()  # what nobody foresaw must not pass for "ready"
+
+    @property
+    def different(self) -> bool:
+        return any(answer["rc"] != 0 or answer["output"].strip() for answer in self.answers.values())
+
+    def _one(self, container: dict[str, Any]) -> None:
+        name, question = container["name"], container.get("question")
+        client = docker.from_env().api
+        try:
+            if question and question.get("at_once"):
+                self._ask(client, name, question)
+            took = wait_for_one(client, name, container["ready"], self._deadline, self._stop)
+            if took is not None:
+                self.seconds[name] = took
+                if question and not question.get("at_once"):
+                    self._ask(client, name, question)
+        except NotReadyError as error:
+            self._fail(f"{error}\n{_last_log(client, name, self._log_lines)}")
+        except (DockerException, RequestException) as error:
+            self._fail(f"{name}: the engine does not answer: {error}")
+        finally:
+            client.close()
+
+    def _ask(self, client: docker.APIClient, name: str, question: dict[str, Any]) -> None:
+        self.answers[name] = ask(client, name, question)
+        if self.different:
+            self._stop.set()
+
+    def _fail(self, error: str) -> None:
+        self.errors.append(error)
+        self._stop.set()
 
 
 class ActionModule(ActionBase):
@@ -114,36 +187,14 @@ class ActionModule(ActionBase):
             }
         )
         if self._task.check_mode:
-            return result | {"changed": False, "seconds": {}, "skipped": True}
-        deadline = time.monotonic() + arguments["timeout"]
-        seconds: dict[str, float] = {}
-        errors: list[str] = []
-        stop = threading.Event()
-
-        def one(container: dict[str, Any]) -> None:
-            client = docker.from_env().api
-            try:
-                took = wait_for_one(client, container["name"], container["ready"], deadline, stop)
-                if took is not None:
-                    seconds[container["name"]] = took
-            except NotReadyError as error:
-                errors.append(f"{error}\n{_last_log(client, container['name'], arguments['log_lines'])}")
-            except (DockerException, RequestException) as error:
-                errors.append(f"{container['name']}: the engine does not answer: {error}")
-            finally:
-                client.close()
-
-        with ThreadPoolExecutor(max_workers=len(arguments["containers"]) or 1) as pool:
-            futures = [pool.submit(one, container) for container in arguments["containers"]]
-            # The first failure is the answer: the others may never become ready because of it.
-            while not errors and not all(future.done() for future in futures):
-                time.sleep(0.05)
-            stop.set()
-        for future in futures:
-            future.result()  # what nobody foresaw must not pass for "ready"
-        if errors:
-            return result | {"failed": True, "msg": "\n".join(errors), "seconds": seconds}
-        return result | {"changed": False, "seconds": seconds}
+            return result | {"changed": False, "seconds": {}, "answers": {}, "different": True}
+        wait = Wait(arguments["timeout"], arguments["log_lines"])
+        wait.run(arguments["containers"])
+        result |= {"changed": False, "seconds": wait.seconds, "answers": wait.answers, "different": wait.different}
+        # What a question has told may be the reason of the failure, and can be repaired.
+        if wait.errors and not wait.different:
+            result |= {"failed": True, "msg": "\n".join(wait.errors)}
+        return result
 
 
 def _last_log(client: docker.APIClient, name: str, lines: int) -> str:

@@ -137,8 +137,11 @@ class ActionModule(ActionBase):
                 "path": {"type": "str", "required": True},
                 "header": {"type": "str", "required": True},
                 "content": {"type": "str", "required": True},
+                "refused": {"type": "list", "elements": "str", "default": []},
             }
         )
+        if arguments["refused"]:
+            return result | {"problem": f"{arguments['path']}: {'; '.join(arguments['refused'])}"}
         path = Path(os.path.realpath(arguments["path"]))
         text = compose(arguments["header"], arguments["content"])
         try:

@@ -122,15 +122,61 @@ def container_port_clashes(
     return clashes
 
 
-def foreign_volumes(
-    volumes: list[dict[str, Any]], survey: dict[str, Any], identity_labels: list[str]
-) -> list[str]:
-    """Return the names of declared volumes that exist and do not carry the declared identity labels."""
+def declared_volumes(specs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return ``name`` and ``labels`` of the volumes that the specs mount; the first mount makes them."""
     return [
-        volume["name"]
+        {"name": mount["source"], "labels": mount["labels"]}
+        for spec in specs
+        for mount in spec["mounts"]
+        if mount["type"] == "volume" and "labels" in mount
+    ]
+
+
+def network_states(
+    specs: list[dict[str, Any]], networks: list[dict[str, Any]], survey: dict[str, Any]
+) -> dict[str, str]:
+    """Say for each network of the specs whether it is ``missing``, ``changed``, ``foreign`` or ``present``.
+
+    :param networks: those that are declared, dicts with ``name``, ``internal`` and ``labels``. Of a network
+        that a spec is on and nobody declares only the presence counts.
+    """
+    declared = {network["name"]: network for network in networks}
+    states = {}
+    for name in dict.fromkeys([*declared, *(spec["network"] for spec in specs)]):
+        found, wanted = survey["networks"].get(name), declared.get(name)
+        states[name] = "present"
+        if found is None:
+            states[name] = "missing"
+        elif wanted and (found["Labels"] or {}) != wanted["labels"]:
+            states[name] = "foreign"
+        elif wanted and found["Internal"] != wanted["internal"]:
+            states[name] = "changed"
+    return states
+
+
+def foreign_objects(
+    states: list[dict[str, Any]],
+    networks: dict[str, str],
+    volumes: list[dict[str, Any]],
+    survey: dict[str, Any],
+    identity_labels: list[str],
+) -> list[dict[str, str]]:
+    """Return ``kind``, ``name`` and ``reason`` of the objects that bear a declared name and are not ours."""
+    found = [
+        {"kind": "container", "name": state["name"], "reason": state["reason"]}
+        for state in states
+        if state["state"] == "foreign"
+    ]
+    found += [
+        {"kind": "network", "name": name, "reason": "its labels differ from ours"}
+        for name, state in networks.items()
+        if state == "foreign"
+    ]
+    return found + [
+        {"kind": "volume", "name": volume["name"], "reason": "it does not carry our labels"}
         for volume in volumes
-        if (found := survey["volumes"].get(volume["name"])) is not None
-        and _owner(found["Labels"] or {}, _identity(volume, identity_labels))
+        if (has := survey["volumes"].get(volume["name"])) is not None
+        and _owner(has["Labels"] or {}, _identity(volume, identity_labels))
     ]
 
 
@@ -159,13 +205,12 @@ def port_candidates(clashes: list[dict[str, Any]]) -> list[int]:
     return [clash["port"] + 1000 + more for clash in clashes for more in range(20)]
 
 
-def port_lines(
-    clashes: list[dict[str, Any]], prefix: str, survey: dict[str, Any], bound: list[int]
-) -> list[str]:
-    """Return the lines that move the clashing ports: the next free ones, a thousand up.
+def with_free_ports(
+    clashes: list[dict[str, Any]], survey: dict[str, Any], bound: list[int]
+) -> list[dict[str, Any]]:
+    """Return the clashes, each with ``free``: the next port that nobody holds, a thousand up.
 
     :param clashes: what :func:`container_port_clashes` returned.
-    :param prefix: what precedes the service in the containers' names.
     :param survey: what ``docker_survey`` returned; a port of any of its containers is not proposed.
     :param bound: what the host says is in use of :func:`port_candidates`.
     """
@@ -177,15 +222,25 @@ def port_lines(
         if binding["HostPort"]
     }
     held |= {int(port) for port in survey["ports"]} | set(bound)
-    lines = []
+    proposed = []
     for clash in clashes:
         port = clash["port"] + 1000
         while port in held:
             port += 1
         held.add(port)
-        service = clash["spec"].removeprefix(prefix).replace("-", "_")
-        lines.append(f"{service}_host_port: {port}")
-    return lines
+        proposed.append(clash | {"free": port})
+    return proposed
+
+
+def port_lines(clashes: list[dict[str, Any]], prefix: str) -> list[str]:
+    """Return the lines that move the clashing ports.
+
+    :param clashes: what :func:`with_free_ports` returned.
+    :param prefix: what precedes the service in the containers' names.
+    """
+    return [
+        f"{clash['spec'].removeprefix(prefix).replace('-', '_')}_host_port: {clash['free']}" for clash in clashes
+    ]
 
 
 def _ports(found: dict[str, Any]) -> str:
@@ -223,9 +278,17 @@ def container_age(seconds: int) -> str:
     return f"{seconds} s"
 
 
-def container_probes(specs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what ``container_wait`` needs of each spec: ``name`` and ``ready``, no environment."""
-    return [{"name": spec["name"], "ready": spec["ready"]} for spec in specs]
+def container_probes(
+    specs: list[dict[str, Any]], questions: dict[str, dict[str, Any]] | None = None
+) -> list[dict[str, Any]]:
+    """Return what ``container_wait`` needs of each spec: ``name`` and ``ready``, and ``question`` of some.
+
+    :param questions: container name to its question.
+    """
+    asked = {name: {"question": question} for name, question in (questions or {}).items()}
+    return [
+        {"name": spec["name"], "ready": spec["ready"], **asked.get(spec["name"], {})} for spec in specs
+    ]
 
 
 def container_redact(text: str, specs: list[dict[str, Any]]) -> str:
@@ -243,11 +306,12 @@ class FilterModule:
         return {
             "container_hash": container_hash,
             "container_states": container_states,
-            "foreign_volumes": foreign_volumes,
+            "declared_volumes": declared_volumes,
             "published_ports": published_ports,
             "volume_families": volume_families,
             "other_checkouts": other_checkouts,
             "port_candidates": port_candidates,
+            "with_free_ports": with_free_ports,
             "port_lines": port_lines,
             "container_status_lines": container_status_lines,
             "container_age": container_age,

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import docker
-from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-from docker.errors import DockerException
-from requests.exceptions import RequestException
+from ansible_collections.dashtam.stack.plugins.module_utils import engine
+from docker.errors import APIError
 
 DOCUMENTATION = """
 name: docker_exec
 short_description: Output and exit code of a command that only reads, run in a container
 description:
-  - For questions. What changes something is a task with P(community.docker.docker_container_exec#module), so
-    that it is reported, and skipped under C(--check).
+  - For questions. What changes something is a task with the action C(container_exec), so that
+    it is reported, and skipped under C(--check).
 options:
   _terms:
     description: The command and its arguments; no shell unless it names one.
@@ -49,29 +47,18 @@ class LookupModule(LookupBase):
     """Run the command and hand back what it said."""
 
     def run(self, terms: list[Any], variables: dict | None = None, **kwargs: Any) -> list[dict[str, Any]]:
-        """Return one dict, see RETURN; raises AnsibleLookupError where the engine does not answer."""
+        """Return one dict, see RETURN; raises EngineError where the engine does not answer."""
         self.set_options(var_options=variables, direct=kwargs)
         command = [word for term in terms for word in ([term] if isinstance(term, str) else term)]
-        client = None
-        try:
-            client = docker.from_env().api
-            created = client.exec_create(
-                self.get_option("container"),
-                command,
-                user=self.get_option("user"),
-                environment={key: str(value) for key, value in self.get_option("environment").items()},
-            )
-            output = client.exec_start(created["Id"])
-            return [
-                {
-                    "rc": client.exec_inspect(created["Id"])["ExitCode"],
-                    "output": output.decode(errors="replace"),
-                }
-            ]
-        except docker.errors.APIError as error:
-            return [{"rc": -1, "output": error.explanation or str(error)}]
-        except (DockerException, RequestException) as error:
-            raise AnsibleLookupError(f"The Docker engine does not answer: {error}") from error
-        finally:
-            if client is not None:
-                client.close()
+        with engine.client() as client:
+            try:
+                code, output = engine.execute(
+                    client,
+                    self.get_option("container"),
+                    command,
+                    self.get_option("user"),
+                    self.get_option("environment"),
+                )
+            except APIError as error:
+                code, output = -1, error.explanation or str(error)
+        return [{"rc": code, "output": output}]
