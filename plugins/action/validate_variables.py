@@ -40,6 +40,8 @@ COMMAND_LINE = "-e"
 # Ansible would turn each of them into some text without a word.
 NOT_TEXT = ((bool, "true or false"), (float, "a number"), (list, "a list"), (Mapping, "a mapping"))
 
+# Equal to no value.
+OTHERWISE = object()
 # What Ansible itself gives a meaning to.
 ANSIBLES_OWN = ("ansible_*",)
 
@@ -268,6 +270,11 @@ def declared_options(folder: Path, roles: Iterable[str]) -> dict[str, dict[str, 
     return options
 
 
+def _names(path: str) -> set[str]:
+    """The variables that a file sets at its top level."""
+    return {str(key.value) for key, _ in mapping(Path(path), Settings())}
+
+
 class ActionModule(ActionBase):
     """Fails with one line per fault; see the module's description."""
 
@@ -336,9 +343,14 @@ class ActionModule(ActionBase):
         variables |= load_extra_vars(self._loader)
         templar = self._templar.copy_with_new_env(available_variables=variables)
 
+        # What a role or the playbook itself says is the project's own, and every value costs a template.
+        own = {name for path in args["reserved"] for name in _names(path)} | {
+            name for name, option in options.items() if variables.get(name) == option.get("default", OTHERWISE)
+        }
+        looked_at = {*args["ports"], args["instance"], args["port_offset"]} | (options.keys() - own)
         values: dict[str, Any] = {}
         faults: dict[str, list[str]] = {}
-        for name in {*options, *args["ports"], args["instance"], args["port_offset"]} & variables.keys():
+        for name in (looked_at | settings.places.keys() & options.keys()) & variables.keys():
             try:
                 values[name] = templar.template(variables[name])
             except AnsibleUndefinedVariable:

@@ -10,15 +10,16 @@ results and no recap: its answer can be read by another program.
 
 from __future__ import annotations
 
-# Each task runs in a fork, which inherits what its parent has imported. Without this line each task that asks
-# the engine imports the SDK anew, which costs more than its answer.
-import docker  # noqa: F401 - for the forks
+import importlib
+import pkgutil
+
 from ansible import constants as C
 from ansible.executor.stats import AggregateStats
 from ansible.executor.task_result import CallbackTaskResult
 from ansible.playbook.included_file import IncludedFile
 from ansible.playbook.play import Play
 from ansible.plugins.callback.default import CallbackModule as Default
+from ansible_collections.dashtam.stack.plugins import action, filter, lookup  # noqa: A004 - packages of plugins
 
 DOCUMENTATION = """
 name: concise
@@ -39,6 +40,9 @@ SPOKEN = {
 }
 
 
+FOR_FORKS = ("ansible.plugins.filter.core", "ansible.plugins.test.core", "ansible.plugins.lookup.template", "ansible.plugins.lookup.pipe")
+
+
 class CallbackModule(Default):
     """Print the message of a refusal and nothing around it."""
 
@@ -47,6 +51,16 @@ class CallbackModule(Default):
     CALLBACK_NAME = "concise"
 
     _answer_only = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Each task runs in a fork, which inherits what its parent has imported. Otherwise each would import the
+        # plugins that it uses, and with them the engine's SDK, which costs more than what they do.
+        for package in (action, filter, lookup):
+            for plugin in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+                importlib.import_module(plugin.name)
+        for plugin in FOR_FORKS:
+            importlib.import_module(plugin)
 
     def v2_playbook_on_play_start(self, play: Play) -> None:
         """Print the title, unless only the answer is wanted."""
