@@ -367,9 +367,10 @@ def one_is_as_the_other(role: Role, other: Role) -> list[str]:
 
 
 def variables_nobody_declares(root: Path) -> list[str]:
-    """What inventories and playbooks/vars set is a role's argument, or is in validate_options."""
+    """What inventories and playbooks/environment set is a role's argument, or is in validate_options."""
     environment = root / "playbooks/environment/vars/main.yml"
     settings = yaml.safe_load(environment.read_text())
+    defaults = root / "playbooks/environment/defaults/main.yml"
     declared = {name for role in roles(root / "roles") for name in role.options} | settings[
         "validate_options"
     ].keys()
@@ -378,9 +379,9 @@ def variables_nobody_declares(root: Path) -> list[str]:
         for name in settings.keys() - declared
         if not name.startswith("dashtam_")
     ]
-    for path in sorted((root / "inventories").rglob("*.yml")):
+    for path in (defaults, *sorted((root / "inventories").rglob("*.yml"))):
         content = yaml.safe_load(path.read_text())
-        if path.parent.parent.name == "group_vars":
+        if path == defaults or path.parent.name == "group_vars":
             names = set(content)
         else:
             # A file of hosts: what is below a host or `vars`.

@@ -254,7 +254,7 @@ def test_a_plugin_that_breaks_a_rule_is_told(copy: Path, line: str, fault: str) 
     ("file", "line", "fault"),
     [
         (
-            "inventories/test/group_vars/test/redis.yml",
+            "inventories/test/group_vars/test.yml",
             "redis_host_prot: 1",
             "no role declares redis_host_prot, nor does validate_options",
         ),
@@ -264,6 +264,11 @@ def test_a_plugin_that_breaks_a_rule_is_told(copy: Path, line: str, fault: str) 
             "no role declares redis_prot, nor does validate_options",
         ),
         ("playbooks/environment/vars/main.yml", "redis_prot: 1", "no role declares redis_prot"),
+        (
+            "playbooks/environment/defaults/main.yml",
+            "dashtam_mood: 1",
+            "no role declares dashtam_mood, nor does validate_options",
+        ),
     ],
 )
 def test_a_variable_that_nobody_declares_is_told(copy: Path, file: str, line: str, fault: str) -> None:
