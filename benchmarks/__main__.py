@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
 
-from benchmarks import machine, results, runs
+from benchmarks import database, instances, machine, rest, results, runs
 from benchmarks.commands import ROOT, CommandError
 from benchmarks.runs import Bench
 
@@ -18,6 +18,9 @@ PARTIAL = ROOT / "reports/benchmark.json"
 MEASUREMENTS: dict[str, Callable[[Bench, Sequence[str]], list[results.Row]]] = {
     **dict.fromkeys(runs.RUNS, runs.runs),
     runs.TEST: runs.test_file,
+    instances.NAME: instances.instances,
+    rest.NAME: rest.rest,
+    database.NAME: database.database,
 }
 
 

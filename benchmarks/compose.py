@@ -134,6 +134,10 @@ class Compose(Side):
         self.initialise()
         self.client("exec", "-T", "app", *PYTEST, path)
 
+    def container(self, service: str) -> str:
+        """See :meth:`Side.container`."""
+        return f"{self.project}-{service}-1"
+
     def containers(self) -> list[str]:
         """See :meth:`Side.containers`."""
         return run(

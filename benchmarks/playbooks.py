@@ -51,6 +51,10 @@ class Playbooks(Side):
         """See :meth:`Side.test`."""
         self.make("test", f"ARGS={path}")
 
+    def container(self, service: str) -> str:
+        """See :meth:`Side.container`."""
+        return f"{self.instance}-{self.environment}-{service}"
+
     def containers(self) -> list[str]:
         """See :meth:`Side.containers`."""
         labels = (f"dashtam.instance={self.instance}", f"dashtam.environment={self.environment}")

@@ -51,5 +51,9 @@ class Side(ABC):
         """Run one file of tests against a clean database, on an environment that is up."""
 
     @abstractmethod
+    def container(self, service: str) -> str:
+        """Return the name of a service's container."""
+
+    @abstractmethod
     def containers(self) -> list[str]:
         """Return the names of its containers."""
