@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
 
-from benchmarks import database, instances, machine, rest, results, runs
+from benchmarks import database, instances, machine, readme, rest, results, runs
 from benchmarks.commands import ROOT, CommandError
 from benchmarks.runs import Bench
 
@@ -73,9 +73,12 @@ def main() -> int:
         # A second Ctrl-C would leave containers behind.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         bench.close()
-    path = results.LATEST if set(asked.names) == set(MEASUREMENTS) else PARTIAL
+    complete = set(asked.names) == set(MEASUREMENTS)
+    path = results.LATEST if complete else PARTIAL
     results.save(path, rows, description)
-    sys.stdout.write(f"{machine.sentence(description['machine'])}; medians of {asked.rounds} rounds\n\n")  # type: ignore[arg-type]
+    if complete:
+        readme.main([])
+    sys.stdout.write(f"{machine.sentence(description['machine'])}; medians of {asked.rounds} rounds\n\n")
     sys.stdout.write(f"{results.table(rows)}\n\nSaved: {path.relative_to(ROOT)}\n")
     return 0
 

@@ -15,7 +15,8 @@ from benchmarks.commands import CommandError, remove_labelled, run
 from benchmarks.playbooks import Playbooks
 from benchmarks.sides import CHANGED, Side
 
-# Compose learns from health checks alone that a service is ready, so a declared interval of 10 s would be unfair to it.
+# Compose learns from health checks alone that a service is ready: with a declared interval of 10 s it would
+# wait longer than it has to.
 HEALTH_INTERVAL = "5s"
 PACKAGE = "docker-compose"
 PLUGIN = "./usr/libexec/docker/cli-plugins/docker-compose"
@@ -24,6 +25,11 @@ FETCH = f"""\
 cd /tmp && {{ apt-get -qq update && apt-get -qq download {PACKAGE}; }} >&2 &&
 dpkg-deb --fsys-tarfile {PACKAGE}_*.deb | tar -xO {PLUGIN}
 """
+IDENTITY = """
+    SELECT system_identifier || ':' || oid FROM pg_control_system(), pg_database
+    WHERE datname = current_database()
+"""
+INIT = ("python", "-m", "src.core.init_test_db")
 PYTEST = ("python", "-m", "pytest", "-c", "/app/tests/pytest.ini")
 
 
@@ -53,7 +59,9 @@ def fetch_client() -> Path:
     """
     images = run("docker", "images", "--quiet", "dashtam/base").split()
     if not images:
-        raise CommandError("docker compose is missing, and there is no image dashtam/base to fetch it in. Install it.")
+        raise CommandError(
+            "docker compose is missing, and there is no image dashtam/base to fetch it in. Install it."
+        )
     path = cached_client()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{PACKAGE}.partial")
@@ -76,18 +84,27 @@ class Compose(Side):
 
     name: ClassVar[str] = "compose"
 
-    def __init__(self, source: Playbooks, folder: Path, command: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        source: Playbooks,
+        folder: Path,
+        command: tuple[str, ...],
+        health_interval: str | None = HEALTH_INTERVAL,
+    ) -> None:
         """Write the project's files.
 
         :param source: the instance whose declaration and secrets are used; it has been up before.
         :param folder: where files with secrets may be written.
+        :param command: the command that is docker compose.
+        :param health_interval: time between two health checks, with its unit; None keeps what is declared.
         """
         super().__init__(source.environment)
         self.command = command
         self.declared: dict[str, Any] = yaml.safe_load(source.compose_file())
         self.project: str = self.declared["name"]
-        for service in self.declared["services"].values():
-            service["healthcheck"]["interval"] = HEALTH_INTERVAL
+        if health_interval:
+            for service in self.declared["services"].values():
+                service["healthcheck"]["interval"] = health_interval
         self.file = folder / f"{self.project}.yml"
         self.env_file = folder / f"{self.project}.env"
         shutil.copy(source.env_file, self.env_file)
@@ -122,11 +139,9 @@ class Compose(Side):
     def initialise(self) -> None:
         """Drop and recreate everything in the test database."""
         database = self.declared["services"]["app"]["environment"]["POSTGRES_DB"]
-        query = f"SELECT system_identifier || ':' || oid FROM pg_control_system(), pg_database WHERE datname = '{database}'"
-        psql = ("psql", "-qAtX", "-U", "postgres", "-d", "postgres", "-c", query)
+        psql = ("psql", "-qAtX", "-U", "postgres", "-d", database, "-c", IDENTITY)
         identity = self.client("exec", "-T", "-u", "postgres", "postgres", *psql).strip()
-        init = ("python", "-m", "src.core.init_test_db")
-        self.client("exec", "-T", "-e", f"TEST_DATABASE_IDENTITY={identity}", "app", *init)
+        self.client("exec", "-T", "-e", f"TEST_DATABASE_IDENTITY={identity}", "app", *INIT)
 
     def test(self, path: str) -> None:
         """See :meth:`Side.test`."""
@@ -140,6 +155,5 @@ class Compose(Side):
 
     def containers(self) -> list[str]:
         """See :meth:`Side.containers`."""
-        return run(
-            "docker", "ps", "--format", "{{.Names}}", "--filter", f"label=com.docker.compose.project={self.project}"
-        ).split()
+        label = f"label=com.docker.compose.project={self.project}"
+        return run("docker", "ps", "--format", "{{.Names}}", "--filter", label).split()

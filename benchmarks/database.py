@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.commands import CommandError, measure, run
-from benchmarks.compose import PYTEST, Compose
+from benchmarks.compose import IDENTITY, INIT, PYTEST, Compose
 from benchmarks.results import Row
 from benchmarks.runs import Bench, report
 from benchmarks.sides import Side
@@ -50,20 +50,16 @@ def _place(container: str) -> None:
 def _initialise(side: Side) -> None:
     """Drop and recreate everything in the test database and fill the template."""
     app, postgres = side.container("app"), side.container("postgres")
-    query = (
-        "SELECT system_identifier || ':' || oid FROM pg_control_system(), pg_database"
-        " WHERE datname = current_database()"
-    )
     database = run("docker", "exec", app, "printenv", "POSTGRES_DB").strip()
-    psql = ("psql", "-qAtX", "-U", "postgres", "-d", database, "-c", query)
+    psql = ("psql", "-qAtX", "-U", "postgres", "-d", database, "-c", IDENTITY)
     identity = run("docker", "exec", "-u", "postgres", postgres, *psql).strip()
-    run("docker", "exec", "-e", f"TEST_DATABASE_IDENTITY={identity}", app, "python", "-m", "src.core.init_test_db")
+    run("docker", "exec", "-e", f"TEST_DATABASE_IDENTITY={identity}", app, *INIT)
 
 
-def _pytest(container: str, arguments: Sequence[str]) -> int:
-    """Run the suite and return how many tests passed."""
-    path = f"PYTHONPATH={INSIDE}:/app"
-    printed = run("docker", "exec", "-e", path, container, *PYTEST, *arguments, "--rootdir", INSIDE, INSIDE)
+def _pytest(container: str, arguments: Sequence[str], path: str = INSIDE) -> int:
+    """Run the suite, or a file of it, and return how many tests passed."""
+    modules = f"PYTHONPATH={INSIDE}:/app"
+    printed = run("docker", "exec", "-e", modules, container, *PYTEST, *arguments, "--rootdir", INSIDE, path)
     passed = re.search(r"(\d+) passed", printed)
     if not passed:
         raise CommandError(printed)
@@ -83,6 +79,10 @@ def database(bench: Bench, names: Sequence[str]) -> list[Row]:
             side.bring("up")
             app = side.container("app")
             _place(app)
+            if side is ours:
+                _initialise(side)
+            # What Python compiles once is no part of either way.
+            _pytest(app, OURS if side is ours else OTHER, f"{INSIDE}/test_users.py")
             passed = counts.setdefault(side.name, set())
 
             def suite(side: Side = side, app: str = app, passed: set[int] = passed) -> None:

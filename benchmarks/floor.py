@@ -19,13 +19,28 @@ LABEL = "dashtam.benchmark=floor"
 READY_SECONDS = 120
 POLL_SECONDS = 0.1
 READY = ("curl", "-fsS", "--max-time", "5", "--cacert", "/app/certs/ca.pem", "https://localhost:8000/ready")
-FLAGS = {"user": "user", "working_dir": "workdir", "restart": "restart", "shm_size": "shm-size"}
+# Keys of a compose file and the flags of `docker run` that mean the same.
+SINGLE = {
+    "user": "user",
+    "working_dir": "workdir",
+    "restart": "restart",
+    "shm_size": "shm-size",
+    "mem_limit": "memory",
+    "cpus": "cpus",
+    "pids_limit": "pids-limit",
+    "init": "init",
+    "read_only": "read-only",
+}
+REPEATED = {"ports": "publish", "cap_drop": "cap-drop", "cap_add": "cap-add", "security_opt": "security-opt"}
 
 
 def _literal(text: str, values: dict[str, str | None]) -> str:
     """Return what compose makes of a text: ``${NAME:?...}`` replaced, ``$$`` as one ``$``."""
-    text = re.sub(r"(?<!\$)\$\{(\w+):\?[^}]*\}", lambda found: (values[found[1]] or "").replace("$", "$$"), text)
-    return text.replace("$$", "$")
+
+    def value(found: re.Match[str]) -> str:
+        return "$" if found[0] == "$$" else values[found[1]] or ""
+
+    return re.sub(r"\$\$|\$\{(\w+):\?[^}]*\}", value, text)
 
 
 class Floor:
@@ -73,17 +88,16 @@ class Floor:
     def _start(self, name: str) -> None:
         """Start one service; it is given values by the environment, so that `ps` shows no secret."""
         service = self.services[name]
-        environment = {key: _literal(value, self.values) for key, value in service.get("environment", {}).items()}
-        words = ["docker", "run", "--detach", "--label", LABEL, "--name", f"{self.network}-{name}", "--network", self.network]
-        words += [word for alias in service["networks"]["default"]["aliases"] for word in ("--network-alias", alias)]
-        words += [word for key in environment for word in ("--env", key)]
-        words += [word for port in service.get("ports", []) for word in ("--publish", port)]
-        words += [word for key, flag in FLAGS.items() if key in service for word in (f"--{flag}", str(service[key]))]
-        words += [word for one in service.get("cap_drop", []) for word in ("--cap-drop", one)]
-        words += [word for one in service.get("security_opt", []) for word in ("--security-opt", one)]
-        words += ["--read-only"] if service.get("read_only") else []
+        declared = service.get("environment", {})
+        environment = {key: _literal(value, self.values) for key, value in declared.items()}
+        words = [f"--name={self.network}-{name}", f"--network={self.network}", f"--label={LABEL}"]
+        words += [f"--network-alias={alias}" for alias in service["networks"]["default"]["aliases"]]
+        words += [f"--env={key}" for key in environment]
+        words += [f"--{flag}={value}" for key, flag in REPEATED.items() for value in service.get(key, [])]
+        words += [f"--{flag}={service[key]}" for key, flag in SINGLE.items() if key in service]
         command = [_literal(word, self.values) for word in service["command"]]
-        run(*words, *self._mounts(service), service["image"], *command, environment=environment)
+        words += [*self._mounts(service), service["image"], *command]
+        run("docker", "run", "--detach", *words, environment=environment)
 
     def up(self) -> None:
         """Start all at once and return when the app answers that it is ready.

@@ -33,5 +33,6 @@ def sentence(machine: dict[str, Any]) -> str:
     """Return the description as one line for people."""
     return (
         f"{machine['cores']} cores, {machine['memory_mib'] // 1024} GiB of memory, {machine['kernel']}, "
-        f"Docker Engine {machine['engine']}, docker compose {machine['compose']}, ansible-core {machine['ansible_core']}"
+        f"Docker Engine {machine['engine']}, docker compose {machine['compose']}, "
+        f"ansible-core {machine['ansible_core']}"
     )

@@ -22,7 +22,7 @@ MIB = 2**20
 
 
 def _containers(names: Sequence[str]) -> tuple[float, float]:
-    """Return the CPU seconds that containers have used and the memory (MiB) that they hold, caches excluded."""
+    """Return the CPU seconds that containers have used and their memory (MiB) without caches."""
     engine = docker.from_env()
     seconds = memory = 0.0
     for name in names:

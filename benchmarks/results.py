@@ -13,7 +13,7 @@ from benchmarks.commands import Cost
 
 LATEST = Path(__file__).with_name("results") / "latest.json"
 OURS, COMPOSE, FLOOR = "ours", "compose", "floor"
-HEADINGS = ("", "docker compose", "this project", "ratio", "CPU seconds of compose, of this project", "`docker run`")
+HEADINGS = ("", "docker compose", "this project", "ratio", "CPU of the clients", "bare `docker run`")
 
 
 @dataclass
@@ -77,15 +77,21 @@ def table(rows: Iterable[Row]) -> str:
     """Return a Markdown table of medians and ratios, its columns aligned for a terminal."""
     lines = [HEADINGS, *map(cells, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
-    padded = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines]
-    return "\n".join([padded[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *padded[1:]])
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    padded = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
+        for line in lines
+    ]
+    return "\n".join([padded[0], rule, *padded[1:]])
 
 
 def save(path: Path, rows: Iterable[Row], description: dict[str, Any]) -> None:
     """Write rows and what describes them as JSON."""
     content = {
         **description,
-        "measurements": [asdict(row) | {"ratio": None if row.ratio is None else round(row.ratio, 3)} for row in rows],
+        "measurements": [
+            {**asdict(row), "ratio": None if row.ratio is None else round(row.ratio, 3)} for row in rows
+        ],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -70,7 +70,7 @@ class Bench:
         self._started.append(action)
 
     def playbooks(self, environment: str) -> Playbooks:
-        """Return our side of an environment, with images, secrets and certificates made, and nothing running."""
+        """Return our side of an environment, up, so that images, secrets and certificates are made."""
         ours = Playbooks(environment)
         self.closing(ours.forget)
         self.closing(ours.remove)

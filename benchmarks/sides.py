@@ -1,4 +1,4 @@
-"""What is compared: an environment made by the playbooks, the same one by docker compose, and by `docker run`."""
+"""What is compared: one environment, made by the playbooks or by docker compose."""
 
 from __future__ import annotations
 

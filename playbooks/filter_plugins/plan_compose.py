@@ -44,7 +44,7 @@ SETUP = """\
 
 
 def escaped(value: Any) -> Any:
-    """Return the value with each ``$`` doubled, in nested lists and dicts too: compose expands a single one."""
+    """Return the value with each ``$`` doubled, nested ones too: compose expands a single one."""
     if isinstance(value, str):
         return value.replace("$", "$$")
     if isinstance(value, dict):
@@ -64,7 +64,9 @@ def _environment(env: dict[str, str], hint: str) -> dict[str, str]:
 def _mount(mount: dict[str, Any]) -> dict[str, Any]:
     """Return a mount as compose writes it, from one as ``docker_container`` takes it."""
     left = dict(mount)
-    result = {key: left.pop(key) for key in ("type", "source", "target", "read_only") if key in left}
+    result: dict[str, Any] = {
+        key: left.pop(key) for key in ("type", "source", "target", "read_only") if key in left
+    }
     tmpfs: dict[str, Any] = {}
     if "tmpfs_size" in left:
         tmpfs["size"] = left.pop("tmpfs_size")
@@ -180,9 +182,7 @@ def plan_compose(
         if name in depends:
             service["depends_on"] = {other: {"condition": "service_healthy"} for other in depends[name]}
         services[name] = service
-    volumes = [
-        mount["source"] for spec in specs for mount in spec["mounts"] if mount["type"] == "volume"
-    ]
+    volumes = [mount["source"] for spec in specs for mount in spec["mounts"] if mount["type"] == "volume"]
     compose: dict[str, Any] = {"name": project, "services": services}
     compose["networks"] = {"default": {"internal": internal}}
     if volumes:
