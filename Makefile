@@ -157,7 +157,7 @@ restore: engine ## dev's database from a backup: make restore LIMIT=dev FILE=bac
 	@$(call play,playbooks/restore.yml $(limit) $(if $(FILE),-e $(call quote,{"backup_source": $(call json_string,$(FILE))})))
 
 ##@ Tests
-.PHONY: test test-up test-setup test-down test-rebuild test-status test-verify test-unit test-integration test-smoke test-drift test-check test-foreign ci-test molecule lint
+.PHONY: test test-up test-setup test-down test-rebuild test-status test-verify test-unit test-integration test-smoke test-drift test-check test-foreign ci-test molecule bench lint
 test: engine ## all tests, with coverage, beside a running dev; ARGS="-k name" selects
 	@$(call play,playbooks/test.yml $(call pytest_args,$(ARGS)))
 
@@ -203,6 +203,9 @@ ci-test: engine ## all tests in the ci environment
 molecule: engine ## every role and environment by itself: converged, judged from outside, broken, repaired; SCENARIO=roles/redis/molecule/default
 	@$(call grouped,.config/molecule/all $(addsuffix /molecule.yml,$(SCENARIO)))
 
+bench: engine ## how long it takes, beside docker compose (half an hour); ROUNDS=3 ONLY=cold,second,change,down,again,test-file,...
+	@$(call grouped,.venv/bin/python -m benchmarks $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)))
+
 lint: venv ## ansible-lint, yamllint, ruff, mypy
 	@PATH="$(CURDIR)/.venv/bin:$$PATH"; export PATH; failed=; \
 	for check in 'ansible-lint -q' 'yamllint --strict .' 'ruff check --quiet' mypy; do \
@@ -211,7 +214,7 @@ lint: venv ## ansible-lint, yamllint, ruff, mypy
 
 ##@ All environments
 .PHONY: plan drift status-all clean
-plan: venv ## what each environment is, secrets masked, without an engine; LIMIT=test FORMAT=json
+plan: venv ## what each environment is, secrets masked, without an engine; LIMIT=test FORMAT=json, FORMAT=compose for docker compose
 	@$(call play,$(every) playbooks/plan.yml $(if $(FORMAT),-e plan_format=$(FORMAT)))
 
 drift: engine ## where what runs is otherwise than declared, and fail if it is; LIMIT=dev FORMAT=json
