@@ -8,15 +8,14 @@ plugin, so that it costs no module call.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.dashtam.stack.plugins.module_utils import private_files
 
 CHECKSUM = "# checksum: "
 ASSIGNMENT = re.compile(
@@ -77,34 +76,6 @@ def judge(current: str, wanted: str) -> None:
         raise Edited(f"was edited by hand: {', '.join(differing(body, wanted_body))}")
 
 
-def write_private(path: Path, text: str) -> None:
-    """Replace the file in one step; 0600 from its first byte on; root gives it to the folder's owner."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        if os.geteuid() == 0:
-            owner = path.parent.stat()
-            os.chown(temporary, owner.st_uid, owner.st_gid)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def make_parents(folder: Path) -> None:
-    """Create the missing parents with 0700, whatever the umask; those that exist stay as they are."""
-    if folder.is_dir():
-        return
-    make_parents(folder.parent)
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-        if os.geteuid() == 0:
-            owner = folder.parent.stat()
-            os.chown(folder, owner.st_uid, owner.st_gid)
-
-
 def keep(path: Path, text: str, *, dry_run: bool) -> bool:
     """Make the file hold the text; whether it was (or, in a dry run, would be) changed."""
     try:
@@ -119,8 +90,8 @@ def keep(path: Path, text: str, *, dry_run: bool) -> bool:
     if current:
         judge(current, text)
     if not dry_run:
-        make_parents(path.parent)
-        write_private(path, text)
+        private_files.make_parents(path.parent)
+        private_files.write(path, text)
     return True
 
 

@@ -7,7 +7,6 @@ Names in capitals are container variables: their values are taken as they are wr
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any
 
 import yaml
 from ansible.plugins.action import ActionBase
+from ansible_collections.dashtam.stack.plugins.module_utils import private_files
 
 CONTAINER_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 TEMPLATE = re.compile(r"\{\{|\{%")
@@ -86,33 +86,16 @@ def parse(path: Path, text: str) -> Local:
     return local
 
 
-def make_parents(folder: Path) -> None:
-    """Create the missing parents with 0700, whatever the umask; those that exist stay as they are."""
-    if folder.is_dir():
-        return
-    make_parents(folder.parent)
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-        give_to_owner_of(folder.parent, folder)
-
-
-def give_to_owner_of(folder: Path, path: Path) -> None:
-    """Root leaves files that the owner of the folder can edit."""
-    if os.geteuid() == 0:
-        owner = folder.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)
-
-
 def create(path: Path, text: str) -> None:
     """Write the file only if there is none: a person's file is never replaced."""
-    make_parents(path.parent)
+    private_files.make_parents(path.parent)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, private_files.PRIVATE_FILE)
     except FileExistsError:
         return
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
-    give_to_owner_of(path.parent, path)
+    private_files.give_to_owner_of(path.parent, path)
 
 
 class ActionModule(ActionBase):

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import fcntl
 import json
 import os
 import secrets
 import string
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from ansible.plugins.action import ActionBase
+from ansible_collections.dashtam.stack.plugins.module_utils import private_files
 
 HEADER = """\
 # Secrets, generated once and reused. Keep this file: nothing else knows them.
@@ -47,50 +46,6 @@ def generate(kind: str, length: int | None = None) -> str:
     if kind == "base64_32":
         return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
     raise Problem(f"keys_names: no kind {kind!r}; it is password, token or base64_32")
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """One run at a time. The lock is on the folder itself: nothing is left behind, and a kill frees it."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def make_parents(folder: Path) -> None:
-    """Create the missing parents with 0700, whatever the umask; those that exist stay as they are."""
-    if folder.is_dir():
-        return
-    make_parents(folder.parent)
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-        give_to_owner_of(folder.parent, folder)
-
-
-def give_to_owner_of(folder: Path, path: Path) -> None:
-    """Root leaves files that the owner of the folder can read: `sudo` once must not lock a developer out."""
-    if os.geteuid() == 0:
-        owner = folder.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace the file in one step; it is 0600 from its first byte on."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        give_to_owner_of(path.parent, temporary)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def read_text(path: Path) -> str:
@@ -158,8 +113,8 @@ def provide(
 ) -> tuple[dict[str, str], bool]:
     """All values, and whether the file was (or, in a dry run, would be) changed."""
     if not dry_run:
-        make_parents(path.parent)
-    with locked(path.parent) if path.parent.is_dir() else contextlib.nullcontext():
+        private_files.make_parents(path.parent)
+    with private_files.locked(path.parent) if path.parent.is_dir() else contextlib.nullcontext():
         text = read_text(path)
         values, generated = complete(parse(path, text), names, given)
         lost = [name for name in generated if not names[name].get("replaceable")]
@@ -169,7 +124,7 @@ def provide(
         loose = bool(text) and path.stat().st_mode & 0o077 != 0
         if not dry_run:
             if generated:
-                write_private(path, appended(text, generated))
+                private_files.write(path, appended(text, generated))
             elif loose:
                 path.chmod(0o600)
         return values, bool(generated) or loose

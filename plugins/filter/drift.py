@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from ansible.errors import AnsibleFilterError
 from dotenv import dotenv_values
 
 CHECKSUM = "\n# checksum: "
@@ -73,25 +75,28 @@ def undeclared_drift(
     ]
 
 
-def files_drift(found: Mapping[str, Any], declared: list[dict[str, Any]]) -> list[Difference]:
-    """Return the files whose mode or owner differs.
+def files_drift(declared: list[dict[str, Any]]) -> list[Difference]:
+    """Return the files on this machine whose mode or owner differs.
 
-    :param found: what the lookup ``file_modes`` returned.
     :param declared: dicts with ``path``, ``mode`` (text), ``private`` (only being open to others counts),
         ``uid`` (whose it must be; negative or left out, anybody's) and ``optional`` (it need not be there).
     """
     differences = []
     for file in declared:
-        name, has = file["path"], found.get(file["path"])
-        if has is None:
+        name, mode = file["path"], int(file["mode"], 8)
+        try:
+            has = Path(name).stat()
+        except FileNotFoundError:
             if not file.get("optional"):
                 differences.append(_difference(name, "file", "present", "missing"))
             continue
-        others = 0o7777 if not file.get("private") else 0o077
-        if (int(has["mode"], 8) ^ int(file["mode"], 8)) & others:
-            differences.append(_difference(name, "mode", file["mode"], has["mode"]))
-        if int(file.get("uid", -1)) not in (-1, has["uid"]):
-            differences.append(_difference(name, "owner", f"uid {file['uid']}", f"uid {has['uid']}"))
+        except OSError as error:
+            raise AnsibleFilterError(f"{name}: {error.strerror}") from error
+        running = has.st_mode & 0o7777
+        if (running ^ mode) & (0o077 if file.get("private") else 0o7777):
+            differences.append(_difference(name, "mode", f"{mode:04o}", f"{running:04o}"))
+        if int(file.get("uid", -1)) not in (-1, has.st_uid):
+            differences.append(_difference(name, "owner", f"uid {file['uid']}", f"uid {has.st_uid}"))
     return differences
 
 
