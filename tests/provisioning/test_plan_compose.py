@@ -11,7 +11,7 @@ from ansible.errors import AnsibleFilterError
 from tests.by_path import load
 from tests.provisioning import clean_plan, playbook
 
-filters = load("playbooks/filter_plugins/plan_compose.py")
+filters = load("plugins/filter/plan_compose.py")
 IMAGES = {name: f"example/{name}:1" for name in ("postgres", "redis", "app")}
 SETUP = {"service": "postgres", "script": "echo $1", "sql": "SELECT 1", "environment": {"DATABASE": "it's"}}
 
