@@ -119,8 +119,12 @@ def work(
         return inspect(files, wanted), changed
 
 
+# Where each file is, below the folder.
+PLACES = {"ca": "ca.pem", "cert": "cert.pem", "key": "key.pem", "ca_key": "private/ca-key.pem"}
+
+
 class ActionModule(ActionBase):
-    """Returns `ca` and `server` (why they must be made), `fingerprint`; fails in one line."""
+    """Returns `ca` and `server` (why they must be made), `fingerprint` and `files`; fails in one line."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
@@ -159,5 +163,6 @@ class ActionModule(ActionBase):
             "ca": state.ca,
             "server": state.server,
             "fingerprint": state.fingerprint,
+            "files": {name: str(files.folder / place) for name, place in PLACES.items()},
             "changed": changed,
         }

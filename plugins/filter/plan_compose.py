@@ -63,7 +63,8 @@ def _environment(env: dict[str, str], hint: str) -> dict[str, str]:
 
 def _mount(mount: dict[str, Any]) -> dict[str, Any]:
     """Return a mount as compose writes it, from one as ``docker_container`` takes it."""
-    left = dict(mount)
+    # Compose labels its volumes itself.
+    left = {key: value for key, value in mount.items() if key != "labels"}
     result: dict[str, Any] = {
         key: left.pop(key) for key in ("type", "source", "target", "read_only") if key in left
     }

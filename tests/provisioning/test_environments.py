@@ -254,8 +254,6 @@ WIRED = """
     dashtam_checkout: /checkout
     keys_values: {POSTGRES_PASSWORD: &awkward AWKWARD, APP_POSTGRES_PASSWORD: *awkward}
   tasks:
-    - ansible.builtin.import_role: {name: dashtam.stack.keys}
-      when: false
     - ansible.builtin.debug:
         msg: "URLS: {{ [dashtam_app_env.DATABASE_URL, dashtam_app_env.APP_DATABASE_URL] | to_json }}"
     - ansible.builtin.debug:

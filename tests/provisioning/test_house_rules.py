@@ -71,19 +71,19 @@ def copy(tmp_path: Path) -> Path:
     ("file", "said", "other", "fault"),
     [
         (
-            "redis/tasks/spec.yml",
+            "redis/tasks/declare.yml",
             "",
             TASK.format("community.docker.docker_container: {name: web, state: absent}"),
             "calls docker_container, which is for container alone",
         ),
         (
-            "redis/tasks/spec.yml",
+            "redis/tasks/declare.yml",
             "",
             "\n- name: Broken\n  block:\n    - name: Within\n      docker_volume: {name: data}\n",
             "calls docker_volume, which is for container alone",
         ),
         (
-            "redis/tasks/spec.yml",
+            "redis/tasks/declare.yml",
             "",
             TASK.format("ansible.builtin.command: {cmd: docker run web}"),
             "docker run is for container alone",
@@ -101,9 +101,9 @@ def copy(tmp_path: Path) -> Path:
             "names the environment test",
         ),
         (
-            "redis/tasks/spec.yml",
-            "that: redis_storage == 'tmpfs' or",
-            "that: redis_name != 'development' or",
+            "redis/vars/main.yml",
+            "[] if redis_storage == 'tmpfs' or",
+            "[] if redis_name != 'development' or",
             "names the environment development",
         ),
         (
@@ -125,9 +125,9 @@ def copy(tmp_path: Path) -> Path:
             "reads groups, neither its own nor of a role that it imports",
         ),
         (
-            "redis/tasks/spec.yml",
-            "that: redis_storage == 'tmpfs' or",
-            "that: postgres_storage == 'tmpfs' or",
+            "redis/vars/main.yml",
+            "[] if redis_storage == 'tmpfs' or",
+            "[] if postgres_storage == 'tmpfs' or",
             "reads postgres_storage, neither its own nor of a role that it imports",
         ),
         (
@@ -143,7 +143,7 @@ def copy(tmp_path: Path) -> Path:
             "reads app_env, neither its own nor of a role that it imports",
         ),
         (
-            "redis/tasks/spec.yml",
+            "redis/tasks/declare.yml",
             "",
             TASK.format("ansible.builtin.set_fact: {answer: 42}"),
             "sets answer, which does not begin with redis_ or __redis_",
