@@ -366,3 +366,14 @@ def test_the_group_disposable_holds_the_environments_that_say_so(environment: st
     groups = yaml.safe_load((ROOT / f"inventories/{environment}/hosts.yml").read_text())["all"]["children"]
     listed = environment in groups.get("disposable", {}).get("children", {})
     assert listed is said(environment).get("dashtam_disposable", False)
+
+
+def test_one_switch_makes_an_environment_disposable(declared: Declared, tmp_path: Path) -> None:
+    found = declare(tmp_path, "--limit", "dev", "-e", "dashtam_disposable=yes dashtam_restart_policy=always")
+    assert found["dev"]["volumes"] == {}
+    postgres = found["dev"]["containers"]["postgres"]
+    assert settings(postgres) | FAST == settings(postgres)
+    assert {spec["restart_policy"] for spec in found["dev"]["containers"].values()} == {"always"}
+    # Its mode is another matter.
+    before, after = (each["dev"]["containers"]["app"]["env"] for each in (declared, found))
+    assert before == after
