@@ -85,7 +85,7 @@ def measured(asked: argparse.Namespace) -> tuple[list[results.Row], dict[str, An
 def main() -> int:
     """Measure, show and save; return the exit code."""
     asked = arguments()
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupted)
     try:
         rows, description = measured(asked)
