@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import fcntl
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
+from typing import Any
 
 from benchmarks import database, instances, machine, readme, rest, results, runs
 from benchmarks.commands import ROOT, CommandError
-from benchmarks.runs import Bench
+from benchmarks.runs import Bench, report
 
-# A part of the measurements, or a run that failed, is no result to commit.
+INTERRUPTED = 130
+# A part of the measurements is no result to commit.
 PARTIAL = ROOT / "reports/benchmark.json"
 MEASUREMENTS: dict[str, Callable[[Bench, Sequence[str]], list[results.Row]]] = {
     **dict.fromkeys(runs.RUNS, runs.runs),
@@ -45,41 +49,58 @@ def arguments() -> argparse.Namespace:
 
 
 def interrupted(number: int, frame: FrameType | None) -> None:
-    """End as with Ctrl-C, so that everything is cleaned up."""
+    """End as with Ctrl-C, so that everything is removed."""
     raise KeyboardInterrupt
 
 
-def main() -> int:
-    """Measure, show and save; return the exit code."""
-    asked = arguments()
-    signal.signal(signal.SIGTERM, interrupted)
+def measured(asked: argparse.Namespace) -> tuple[list[results.Row], dict[str, Any]]:
+    """Measure what is asked for and remove everything again.
+
+    :raises CommandError: something failed, or another benchmark is running in this checkout.
+    """
+    folder = os.open(results.LATEST.parents[1], os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(folder)
+        raise CommandError("Another benchmark is running in this checkout.") from None
     bench = Bench(asked.rounds)
-    rows: list[results.Row] = []
     try:
         description = {
             "measured": datetime.datetime.now(datetime.UTC).date().isoformat(),
             "rounds": asked.rounds,
             "machine": machine.describe(bench.compose_client),
         }
-        for function in dict.fromkeys(MEASUREMENTS[name] for name in asked.names):
-            rows += function(bench, asked.names)
+        functions = dict.fromkeys(MEASUREMENTS[name] for name in asked.names)
+        return [row for function in functions for row in function(bench, asked.names)], description
+    finally:
+        # A second Ctrl-C would leave containers behind.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        report("Removing what was started ...")
+        bench.close()
+        os.close(folder)
+
+
+def main() -> int:
+    """Measure, show and save; return the exit code."""
+    asked = arguments()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupted)
+    try:
+        rows, description = measured(asked)
     except CommandError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write("Interrupted; removing what was started ...\n")
-        return 130
-    finally:
-        # A second Ctrl-C would leave containers behind.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        bench.close()
+        return INTERRUPTED
     complete = set(asked.names) == set(MEASUREMENTS)
     path = results.LATEST if complete else PARTIAL
     results.save(path, rows, description)
     if complete:
         readme.main([])
-    sys.stdout.write(f"{machine.sentence(description['machine'])}; medians of {asked.rounds} rounds\n\n")
-    sys.stdout.write(f"{results.table(rows)}\n\nSaved: {path.relative_to(ROOT)}\n")
+    sys.stdout.write(f"{machine.sentence(description['machine'])}\n\n{results.table(rows)}\n\n")
+    sys.stdout.write(f"Medians of {asked.rounds} round{'s' * (asked.rounds > 1)}: {path.relative_to(ROOT)}\n")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN_LINES = 30
+END_SECONDS = 15
 # A recipe that runs make hands these on, and with them the caller's variables.
 OF_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS")
 
@@ -38,19 +40,38 @@ def run(*command: str, environment: Mapping[str, str] | None = None, stdin: byte
     :raises CommandError: it exits with a code other than 0.
     """
     inherited = {name: value for name, value in os.environ.items() if name not in OF_MAKE}
-    finished = subprocess.run(
+    process = subprocess.Popen(
         command,
         cwd=ROOT,
         env={**inherited, "ANSIBLE_NOCOLOR": "1", **(environment or {})},
-        input=b"" if stdin is None else stdin,
-        capture_output=True,
-        check=False,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A group that can be ended as a whole: a playbook that outlived its make would create containers.
+        start_new_session=True,
     )
-    printed = finished.stdout.decode(errors="replace")
-    if finished.returncode != 0:
-        lines = (printed + finished.stderr.decode(errors="replace")).splitlines()[-SHOWN_LINES:]
-        raise CommandError("\n".join([f"{command[0]} exited with {finished.returncode}:", *lines]))
+    try:
+        output, errors = process.communicate(stdin or b"")
+    except BaseException:
+        _end(process)
+        raise
+    printed = output.decode(errors="replace")
+    if process.returncode != 0:
+        lines = (printed + errors.decode(errors="replace")).splitlines()[-SHOWN_LINES:]
+        raise CommandError("\n".join([f"{command[0]} exited with {process.returncode}:", *lines]))
     return printed
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a command and all that it started, as Ctrl-C would, and wait for that."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+            process.communicate(timeout=END_SECONDS)
+        except subprocess.TimeoutExpired:
+            continue
+        except ProcessLookupError:
+            return
 
 
 def _children_seconds() -> float:

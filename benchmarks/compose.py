@@ -101,7 +101,9 @@ class Compose(Side):
         super().__init__(source.environment)
         self.command = command
         self.declared: dict[str, Any] = yaml.safe_load(source.compose_file())
-        self.project: str = self.declared["name"]
+        # What carries the project's label is removed, so it must be a name that nobody else uses.
+        self.project = f"dashtam-benchmark-{self.declared['name']}"
+        self.declared["name"] = self.project
         if health_interval:
             for service in self.declared["services"].values():
                 service["healthcheck"]["interval"] = health_interval

@@ -48,9 +48,9 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """Ours divided by compose, of the medians."""
+        """Ours divided by compose, of the medians; None where a difference of two windows is not positive."""
         ours, compose = self.median(OURS), self.median(COMPOSE)
-        return ours / compose if ours is not None and compose else None
+        return ours / compose if ours and compose and min(ours, compose) > 0 else None
 
 
 def _shown(value: float | None, unit: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks.commands import Cost, measure
+from benchmarks.commands import CommandError, Cost, measure
 from benchmarks.compose import Compose, client
 from benchmarks.floor import Floor
 from benchmarks.playbooks import Playbooks
@@ -108,7 +108,11 @@ class Bench:
     def close(self) -> None:
         """Remove all that was started."""
         while self._started:
-            self._started.pop()()
+            try:
+                self._started.pop()()
+            except CommandError as error:
+                # What is left does not keep the rest.
+                report(f"Something could not be removed: {error}")
         self._folder.cleanup()
 
 

@@ -175,7 +175,7 @@ def plan_compose(
     :param logging: ``driver`` and ``options`` of every container's log.
     :raises AnsibleFilterError: a key has no translation.
     """
-    hint = f"run docker compose with --env-file {env_file}"
+    hint = f"set it, or run docker compose with --env-file {env_file}"
     services: dict[str, Any] = {}
     for spec in specs:
         service = _service(spec, hint, label_prefix, logging or {})

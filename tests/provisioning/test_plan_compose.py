@@ -1,6 +1,8 @@
 """The compose file of an environment: it has everything that is declared, and no secret."""
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +71,10 @@ def test_secrets_come_from_the_env_file(text: str, compose: dict[str, Any], decl
     env = compose["services"]["app"]["environment"]
     required = {name for name, value in env.items() if value.startswith("${")}
     assert required == {name for name, value in declared["app"]["env"].items() if "GENERATED" in value}
-    assert env["SECRET_KEY"] == "${SECRET_KEY:?run docker compose with --env-file env/.env.dev.second}"
+    assert (
+        env["SECRET_KEY"]
+        == "${SECRET_KEY:?set it, or run docker compose with --env-file env/.env.dev.second}"
+    )
 
 
 def test_nothing_of_it_is_taken_for_ours(text: str, compose: dict[str, Any]) -> None:
@@ -90,6 +95,24 @@ def test_the_database_is_set_up(compose: dict[str, Any]) -> None:
     setup = compose["configs"]["setup.sh"]["content"]
     assert "RUNTIME_PASSWORD=$$(password APP_DATABASE_URL)" in setup
     assert "CREATE ROLE %I" in compose["configs"]["databases.sql"]["content"]
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="the entrypoint that sources the script is bash")
+@pytest.mark.parametrize("password", ["plain", "Pa5s %@:/#?&\\\\n$'\" wörd", "%41", "\\x41"])
+def test_passwords_are_read_from_the_urls(compose: dict[str, Any], tmp_path: Path, password: str) -> None:
+    for name in compose["secrets"]:
+        quoted = load("roles/keys/filter_plugins/url_quote.py").url_quote(password)
+        (tmp_path / name).write_text(f"postgresql+asyncpg://someone:{quoted}@postgres:5432/dashtam")
+    script = (
+        compose["configs"]["setup.sh"]["content"].replace("$$", "$").replace("/run/secrets", str(tmp_path))
+    )
+    script = script.replace(
+        "sh /etc/databases/databases.sh", 'printf \'%s\\n\' "$OWNER_PASSWORD" "$RUNTIME_PASSWORD" #'
+    )
+    run = subprocess.run(
+        ["bash", "-Eeuo", "pipefail"], input=script, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.splitlines() == [password, password]
 
 
 def test_a_mode_is_octal(text: str, compose: dict[str, Any]) -> None:
