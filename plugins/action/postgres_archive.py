@@ -1,8 +1,7 @@
 """Dump a PostgreSQL database out of its container, check a dump, put one back.
 
-Runs in the controller's process and talks to the engine's API: bytes go through the exec's own streams, no
-file is left in the container, and nothing there but sh, head, psql, pg_dump and pg_restore is used, as
-`postgres` over the socket.
+Runs in the controller's process. Bytes go through `docker exec`: no file is left in the container, and
+nothing there but psql, pg_dump and pg_restore is used, as `postgres` over the socket.
 
 dump     pg_dump's custom format into `<directory>/<name>-<UTC time>.dump` (0600) and its SHA-256 beside it
          (`sha256sum -c` reads it). The dump is read back through pg_restore to its last byte before it gets
@@ -22,26 +21,17 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import signal
 import tempfile
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
-from typing import Any, BinaryIO
+from typing import IO, Any
 
-import docker
 from ansible.plugins.action import ActionBase
-from docker.errors import APIError, DockerException, NotFound
-from docker.utils.socket import STDOUT, frames_iter
+from ansible_collections.dashtam.stack.plugins.module_utils import private_files
+from ansible_collections.dashtam.stack.plugins.module_utils.interruption import interruptible
+from ansible_collections.dashtam.stack.plugins.module_utils.postgres_server import Problem, Server, quoted
 
 MAGIC = b"PGDMP"
-IDENTIFIER = r'(?:"(?:[^"]|"")+"|[^". (]+)'
-COPY = re.compile(rf"COPY ({IDENTIFIER}\.{IDENTIFIER}) \(.*\) FROM stdin;$".encode())
-END_OF_COPY = b"\\."
-CHUNK = 1 << 20
 SWAP_ATTEMPTS = 10
 
 # psql reads it in the present database; what it prints makes the new one like it.
@@ -72,135 +62,6 @@ WHERE extname = ANY (string_to_array(:'extensions', ',')) AND nspname = 'public'
 """
 
 
-class Problem(Exception):
-    """What is wrong and what to do, in one line."""
-
-
-def quoted(name: str) -> str:
-    """An SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def reason(output: bytes) -> str:
-    """What a PostgreSQL program says went wrong: its first error, else its last line."""
-    lines = [line.strip() for line in output.decode(errors="replace").splitlines() if line.strip()]
-    return next(
-        (line for line in lines if re.search(r"\b(error|ERROR|FATAL):", line)), lines[-1] if lines else ""
-    )
-
-
-class RowCounter:
-    """Count the rows of each table in the SQL text that pg_restore writes, in whatever pieces it arrives."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, int] = {}
-        self._table: str | None = None
-        self._rest = b""
-
-    def feed(self, piece: bytes) -> None:
-        *lines, self._rest = (self._rest + piece).split(b"\n")
-        for line in lines:
-            if self._table is not None:
-                if line == END_OF_COPY:
-                    self._table = None
-                else:
-                    self.rows[self._table] += 1
-            elif match := COPY.match(line):
-                self._table = match[1].decode()
-                self.rows[self._table] = 0
-
-
-class Server:
-    """The PostgreSQL server in a running container."""
-
-    def __init__(self, container: str) -> None:
-        self._api = docker.from_env().api
-        self._id = self._api.inspect_container(container)["Id"]
-
-    def close(self) -> None:
-        self._api.close()
-
-    def run(
-        self,
-        command: list[str],
-        source: BinaryIO | None = None,
-        sink: Callable[[bytes], Any] | None = None,
-    ) -> bytes:
-        """Run a command as `postgres`; feed it a file, hand its output over; Problem tells its reason."""
-        program = command[0]
-        if source is not None:
-            # The engine's connection cannot be half closed everywhere: head ends the input instead.
-            size = os.fstat(source.fileno()).st_size - source.tell()
-            command = ["sh", "-c", f'head -c {size} | "$@"', "sh", *command]
-        execution = self._api.exec_create(self._id, command, user="postgres", stdin=source is not None)["Id"]
-        connection = self._api.exec_start(execution, socket=True)
-        raw = getattr(connection, "_sock", connection)
-        if hasattr(raw, "settimeout"):
-            raw.settimeout(None)
-        writer = threading.Thread(target=self._feed, args=(raw, source), daemon=True)
-        writer.start()
-        output, errors = bytearray(), bytearray()
-        try:
-            for stream, piece in frames_iter(connection, tty=False):
-                if stream != STDOUT:
-                    errors += piece
-                elif sink is None:
-                    output += piece
-                else:
-                    sink(piece)
-            writer.join()
-        finally:
-            connection.close()
-            raw.close()
-        if code := self._api.exec_inspect(execution)["ExitCode"]:
-            raise Problem(reason(bytes(errors)) or f"{program} ended with {code}")
-        return bytes(output)
-
-    @staticmethod
-    def _feed(raw: Any, source: BinaryIO | None) -> None:
-        # A command that has failed reads no further; its own message is the reason then.
-        with suppress(OSError):
-            while source is not None and (piece := source.read(CHUNK)):
-                raw.sendall(piece)
-
-    def sql(self, database: str, *statements: str) -> str:
-        """Run statements, each in a transaction of its own, and return what they print."""
-        commands = [part for statement in statements for part in ("-c", statement)]
-        return self._psql(database, commands)
-
-    def query(self, database: str, script: str, **variables: str) -> str:
-        """Run a script that uses psql's variables."""
-        options = [part for name, value in variables.items() for part in ("-v", f"{name}={value}")]
-        with tempfile.TemporaryFile() as source:
-            source.write(script.encode())
-            source.seek(0)
-            return self._psql(database, [*options, "-f", "-"], source)
-
-    def _psql(self, database: str, arguments: list[str], source: BinaryIO | None = None) -> str:
-        psql = ["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database]
-        return self.run([*psql, *arguments], source).decode()
-
-    def has(self, database: str) -> bool:
-        query = "SELECT 1 FROM pg_database WHERE datname = :'name';"
-        return self.query("postgres", query, name=database).strip() == "1"
-
-    def rows_in(self, dump: BinaryIO) -> dict[str, int]:
-        """Read a dump to its end; the number of rows it holds for each table."""
-        counter = RowCounter()
-        dump.seek(0)
-        self.run(["pg_restore", "--data-only", "-f", "-"], dump, counter.feed)
-        return counter.rows
-
-    def contents(self, dump: BinaryIO) -> str:
-        dump.seek(0)
-        return self.run(["pg_restore", "--list"], dump).decode(errors="replace")
-
-    def rows_of(self, database: str, tables: Iterable[str]) -> dict[str, int]:
-        """The number of rows that the tables have now; their names as pg_dump writes them."""
-        counts = [f"SELECT count(*) FROM {table}" for table in tables]  # noqa: S608 - names quoted by pg_dump itself
-        return dict(zip(tables, map(int, self.sql(database, *counts).split()), strict=True)) if counts else {}
-
-
 def dump(server: Server, database: str, folder: Path, name: str) -> dict[str, Any]:
     """Dump, verify, and only then give the file its name."""
     if not server.has(database):
@@ -211,18 +72,13 @@ def dump(server: Server, database: str, folder: Path, name: str) -> dict[str, An
     descriptor, part_name = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")
     part = Path(part_name)
     try:
-        with os.fdopen(descriptor, "w+b") as file:
-            server.run(
-                ["pg_dump", "-U", "postgres", "-Fc", "--lock-wait-timeout=30s", "-d", database],
-                None,
-                file.write,
-            )
-            file.flush()
-            os.fsync(file.fileno())
+        with os.fdopen(descriptor, "w+b", buffering=0) as file:
+            server.dump(database, file)
+            os.fsync(descriptor)
             rows = server.rows_in(file)
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        write_private(sums_of(path), f"{digest}  {path.name}\n")
+        private_files.write(sums_of(path), f"{digest}  {path.name}\n")
         path.hardlink_to(part)  # unlike a rename it never replaces a dump of the same second
     except BaseException:
         if not path.exists():
@@ -237,12 +93,9 @@ def sums_of(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
 
-def write_private(path: Path, text: str) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-
-
-def check(server: Server, database: str, path: Path, dump_file: BinaryIO) -> tuple[dict[str, int], list[str]]:
+def check(
+    server: Server, database: str, path: Path, dump_file: IO[bytes]
+) -> tuple[dict[str, int], list[str]]:
     """Raise Problem unless the file is a whole dump of the database; its rows and its extensions."""
     if dump_file.read(len(MAGIC)) != MAGIC:
         raise Problem(f"{path} is no dump in pg_dump's custom format")
@@ -252,7 +105,7 @@ def check(server: Server, database: str, path: Path, dump_file: BinaryIO) -> tup
         if sums.read_text().split()[:1] != [hashlib.file_digest(dump_file, "sha256").hexdigest()]:
             raise Problem(f"{path} is damaged: it is not what {sums.name} says; take another dump")
     try:
-        contents = server.contents(dump_file)
+        contents = server.run(["pg_restore", "--list"], dump_file)
         rows = server.rows_in(dump_file)
     except Problem as problem:
         raise Problem(f"{path} is damaged or not for this PostgreSQL: {problem}") from None
@@ -262,7 +115,7 @@ def check(server: Server, database: str, path: Path, dump_file: BinaryIO) -> tup
     return rows, re.findall(r"^\d+; \d+ \d+ EXTENSION - (\S+)", contents, re.MULTILINE)
 
 
-def restore(server: Server, database: str, path: Path, dump_file: BinaryIO) -> dict[str, Any]:
+def restore(server: Server, database: str, path: Path, dump_file: IO[bytes]) -> dict[str, Any]:
     """Restore beside, compare, swap."""
     rows, extensions = check(server, database, path, dump_file)
     if not server.has(database):
@@ -270,14 +123,13 @@ def restore(server: Server, database: str, path: Path, dump_file: BinaryIO) -> d
     new, old = f"{database}_restoring", f"{database}_before_restore"
     # An interrupted run may have left either. The old one had been replaced by a swap that was complete.
     for leftover in (new, old):
-        drop(server, leftover)
+        server.drop(leftover)
     try:
         server.sql("postgres", f"CREATE DATABASE {quoted(new)} TEMPLATE template0")
         server.sql(
             "postgres", *server.query(database, LIKE_THE_PRESENT, present=database, new=new).splitlines()
         )
         server.sql(new, *server.query(database, EXTENSIONS, extensions=",".join(extensions)).splitlines())
-        dump_file.seek(0)
         server.run(["pg_restore", "-U", "postgres", "--exit-on-error", "-d", new], dump_file)
         if (restored := server.rows_of(new, rows)) != rows:
             wrong = next(table for table in rows if restored.get(table) != rows[table])
@@ -287,8 +139,8 @@ def restore(server: Server, database: str, path: Path, dump_file: BinaryIO) -> d
     except Problem as problem:
         raise Problem(f"{path} could not be restored, {database} is as it was: {problem}") from None
     finally:
-        drop(server, new)
-    drop(server, old)
+        server.drop(new)
+    server.drop(old)
     return {"rows": rows, "changed": True}
 
 
@@ -313,27 +165,6 @@ def swap(server: Server, database: str, new: str, old: str) -> None:
                 ) from None
         else:
             return
-
-
-def drop(server: Server, database: str) -> None:
-    server.sql("postgres", f"DROP DATABASE IF EXISTS {quoted(database)} WITH (FORCE)")
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM run the clean-up, which Ansible's own handlers in a worker process do not."""
-
-    def interrupt(signum: int, _frame: FrameType | None) -> None:
-        for each in before:
-            signal.signal(each, signal.SIG_IGN)  # Ansible sends a second one, which must not end the clean-up
-        raise KeyboardInterrupt(signum)
-
-    before = {each: signal.signal(each, interrupt) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 class ActionModule(ActionBase):
@@ -365,27 +196,22 @@ class ActionModule(ActionBase):
         try:
             with interruptible():
                 return result | self._operate(args)
+            message = "interrupted"
         except Problem as problem:
             message = str(problem)
-        except NotFound:
-            message = f"there is no container {args['container']}: start the environment first"
-        except APIError as error:
-            message = f"container {args['container']}: {error.explanation}"
-        except DockerException as error:
-            message = f"Docker Engine does not answer: {error}"
         except OSError as error:
             message = f"{error.filename}: {error.strerror}"
         return result | {"failed": True, "msg": message}
 
     @staticmethod
     def _operate(args: dict[str, Any]) -> dict[str, Any]:
-        database = args["database"]
-        with closing(Server(args["container"])) as server:
-            if args["operation"] == "dump":
-                return dump(server, database, Path(args["directory"]), args["name"])
-            path = Path(args["file"])
-            with path.open("rb") as dump_file:
-                if args["operation"] == "restore":
-                    return restore(server, database, path, dump_file)
-                rows, _ = check(server, database, path, dump_file)
-                return {"rows": rows, "changed": False}
+        server, database = Server(args["container"]), args["database"]
+        if args["operation"] == "dump":
+            return dump(server, database, Path(args["directory"]), args["name"])
+        path = Path(args["file"])
+        # Without a buffer, as the programs that it is fed to move its position.
+        with path.open("rb", buffering=0) as dump_file:
+            if args["operation"] == "restore":
+                return restore(server, database, path, dump_file)
+            rows, _ = check(server, database, path, dump_file)
+            return {"rows": rows, "changed": False}

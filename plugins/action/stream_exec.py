@@ -20,10 +20,9 @@ Options
              task hides it from -vvv too, and the streamed output stays visible.
   user       user in the container (default: the container's).
   workdir    working directory.
-  fetch      dict of path in the container -> path on this host: report files that the command writes. Both
-  are
-             removed before it starts, so that what lies there afterwards is of this run. Read through `cat`,
-             as the archive API does not see a tmpfs; written atomically, owned by the caller.
+  fetch      dict of path in the container -> path on this host: report files that the command writes.
+             Removed on both sides before it starts, so that what is there afterwards is of this run. Read
+             through `cat`, as the archive API does not see a tmpfs; written in one step, for the folder's owner.
 
 Result: `rc` (128 + signal where a signal ended the command), `fetched` and `missing` (host paths). A code
 other than 0 is no failure of the task: the caller decides. It fails where the command could not be started.
@@ -43,31 +42,23 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-import docker
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from docker.errors import APIError, DockerException, NotFound
+from ansible_collections.dashtam.stack.plugins.module_utils import engine, private_files
+from ansible_collections.dashtam.stack.plugins.module_utils.interruption import Interrupted, interruptible
+from docker import APIClient
+from docker.errors import NotFound
 
 display = Display()
 
 GRACE = 5.0
 # The first line is the process id inside the container; `exec` keeps it, and each exec is a session leader.
 START = 'echo "$$"; exec "$@"'
-
-
-class _Interrupted(BaseException):
-    """A signal that the worker process received while the command ran."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signum)
-        self.signum = signum
 
 
 class _Lines:
@@ -88,50 +79,26 @@ class _Lines:
             display.display(self._rest)
 
 
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into _Interrupted, then hand them on to Ansible's own handlers."""
-
-    def interrupt(signum: int, _frame: FrameType | None) -> None:
-        for each in before:
-            signal.signal(each, signal.SIG_IGN)  # the second one must not end the clean-up
-        raise _Interrupted(signum)
-
-    before = {each: signal.signal(each, interrupt) for each in (signal.SIGINT, signal.SIGTERM)}
-    caught = None
-    try:
-        yield
-    except _Interrupted as error:
-        caught = error.signum
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-    if caught is not None:
-        os.kill(os.getpid(), caught)
-
-
 def _run_here(command: list[str], env: dict[str, str], workdir: str | None) -> int:
-    output, end = os.pipe()
     try:
         process = subprocess.Popen(  # noqa: S603 - running the caller's argv is the purpose
             command,
             cwd=workdir,
             env=os.environ | env,
             stdin=subprocess.DEVNULL,
-            stdout=end,
-            stderr=end,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     except OSError as error:
         raise AnsibleActionFail(f"cannot run {command[0]}: {error.strerror}: {error.filename}") from error
-    os.close(end)
     lines = _Lines()
     try:
-        while piece := os.read(output, 65536):
+        while piece := process.stdout.read1():
             lines.feed(piece)
         lines.close()
         code = process.wait()
-    except _Interrupted:
+    except Interrupted:
         os.killpg(process.pid, signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
             process.wait(GRACE)
@@ -144,10 +111,9 @@ def _run_here(command: list[str], env: dict[str, str], workdir: str | None) -> i
 class _Container:
     """A running container, through the engine's API."""
 
-    def __init__(self, name: str, user: str) -> None:
-        self._user = user
-        self._api = docker.from_env().api
-        self._id = self._api.inspect_container(name)["Id"]
+    def __init__(self, api: APIClient, name: str, user: str) -> None:
+        self._api, self._user = api, user
+        self._id = api.inspect_container(name)["Id"]
 
     def run(self, command: list[str], env: dict[str, str], workdir: str | None) -> int:
         lines = {"out": _Lines(), "err": _Lines()}
@@ -169,7 +135,7 @@ class _Container:
                     lines["err"].feed(err)
             for each in lines.values():
                 each.close()
-        except _Interrupted:
+        except Interrupted:
             if process is not None:
                 self._stop(execution, process)
             raise
@@ -235,44 +201,33 @@ class ActionModule(ActionBase):
 
         # `failed` is said, or Ansible makes a failure of any rc but 0
         report: dict[str, Any] = {"failed": False, "changed": True, "fetched": [], "missing": []}
-        with _signals_raise():
+        with interruptible():
             if args["container"] is None:
                 report["rc"] = _run_here(command, env, args["workdir"])
             else:
-                try:
-                    self._run_there(command, env, report, args)
-                except NotFound as error:
-                    raise AnsibleActionFail(
-                        f"there is no container {args['container']}: start it first"
-                    ) from error
-                except APIError as error:
-                    raise AnsibleActionFail(f"container {args['container']}: {error.explanation}") from error
-                except DockerException as error:
-                    raise AnsibleActionFail(f"Docker Engine does not answer: {error}") from error
+                with engine.client() as api:
+                    try:
+                        container = _Container(api, args["container"], args["user"])
+                    except NotFound as error:
+                        message = f"there is no container {args['container']}: start it first"
+                        raise AnsibleActionFail(message) from error
+                    report |= _run_there(container, command, env, args["workdir"], fetch)
         return result | report
 
-    @staticmethod
-    def _run_there(
-        command: list[str], env: dict[str, str], report: dict[str, Any], args: dict[str, Any]
-    ) -> None:
-        container = _Container(args["container"], args["user"])
-        targets = {source: Path(target) for source, target in args["fetch"].items()}
-        for target in targets.values():
-            target.unlink(missing_ok=True)
-        if targets:
-            container.remove(list(targets))
-        report["rc"] = container.run(command, env, args["workdir"])
-        for source, target in targets.items():
-            content = container.read(source)
-            if content is None:
-                report["missing"].append(str(target))
-            else:
-                _write(target, content)
-                report["fetched"].append(str(target))
 
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(content)
-    part.replace(path)
+def _run_there(
+    container: _Container, command: list[str], env: dict[str, str], workdir: str | None, fetch: dict[str, str]
+) -> dict[str, Any]:
+    """Run the command and fetch its files; return `rc`, `fetched` and `missing`."""
+    for target in fetch.values():
+        Path(target).unlink(missing_ok=True)
+    if fetch:
+        container.remove(list(fetch))
+    report: dict[str, Any] = {"rc": container.run(command, env, workdir), "fetched": [], "missing": []}
+    for source, target in fetch.items():
+        content = container.read(source)
+        if content is not None:
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
+            private_files.write(Path(target), content, mode=0o644)
+        report["missing" if content is None else "fetched"].append(target)
+    return report

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import docker
+from ansible import context
 from ansible.plugins.lookup import LookupBase
 from docker.errors import APIError, DockerException, ImageNotFound
 
@@ -51,7 +52,8 @@ _raw:
     - One dict. C(state) is C(ok), C(none) (nothing answers), C(denied) (one is there, this user may not use
       it), C(old) (its API is older than C(minimum_api)) or C(blind) (it runs elsewhere, without C(folder)).
     - C(url) is its address, C(given) whether C(DOCKER_HOST) says so, C(version) and C(api) what it is,
-      C(reason) why it is not ok, C(untried) what was not asked for want of O(probe).
+      C(reason) why it is not ok, C(untried) what was not asked for want of O(probe), C(password) whether
+      Ansible was given one to become root with.
   type: list
   elements: dict
 """
@@ -168,9 +170,12 @@ class LookupModule(LookupBase):
     def run(self, terms: list[Any], variables: dict | None = None, **kwargs: Any) -> list[dict[str, Any]]:
         """Return a list with one dict, see RETURN; never fails."""
         self.set_options(var_options=variables, direct=kwargs)
+        asked = any(context.CLIARGS.get(option) for option in ("become_ask_pass", "become_password_file"))
+        password = asked or "ansible_become_password" in (variables or {})
         started = time.monotonic()
         while True:
             result = status(*(self.get_option(name) for name in ("minimum_api", "folder", "probe")))
+            result["password"] = password
             waited = time.monotonic() - started
             if result["state"] != "none" or waited >= self.get_option("wait"):
                 return [result]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
-import shutil
 import socket
-import subprocess
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
+try:
+    import psutil
+except ImportError:  # who holds a port stays unknown
+    psutil = None
 from ansible.plugins.lookup import LookupBase
 
 DOCUMENTATION = """
@@ -34,8 +36,6 @@ _raw:
   elements: dict
 """
 
-LISTEN = "0A"  # st column of /proc/net/tcp: include/net/tcp_states.h, TCP_LISTEN
-
 
 def taken(address: str, port: int) -> bool:
     """Say whether a server could not listen there now."""
@@ -56,45 +56,17 @@ def taken(address: str, port: int) -> bool:
 
 
 def holders(ports: list[int]) -> dict[int, str]:
-    """Return ``command (pid N)`` of the ports' listeners, where the host tells and they are the user's."""
-    if not ports:
-        return {}
-    if Path("/proc/net/tcp").exists():
-        return _holders_in_proc(ports)
-    found = {}
-    if shutil.which("lsof"):
-        for port in ports:
-            listing = subprocess.run(  # noqa: S603 - the port is a number
-                ["lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fpc"],  # noqa: S607 - as the user's PATH finds it
-                capture_output=True,
-                text=True,
-                check=False,
-            ).stdout
-            fields = {line[0]: line[1:] for line in listing.splitlines() if line}
-            if {"p", "c"} <= fields.keys():
-                found[port] = f"{fields['c']} (pid {fields['p']})"
-    return found
+    """Return ``command (pid N)`` of the ports' listeners, where the host tells.
 
-
-def _holders_in_proc(ports: list[int]) -> dict[int, str]:
-    sockets = {}
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        if not Path(table).exists():
-            continue
-        for line in Path(table).read_text().splitlines()[1:]:
-            fields = line.split()
-            port = int(fields[1].rsplit(":", 1)[1], 16)
-            if fields[3] == LISTEN and port in ports:
-                sockets[f"socket:[{fields[9]}]"] = port
-    found = {}
-    # Once for all ports: a machine has thousands of open files.
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            for file in (process / "fd").iterdir():
-                if port := sockets.get(str(file.readlink())):
-                    found[port] = f"{(process / 'comm').read_text().strip()} (pid {process.name})"
-        except OSError:
-            continue  # it ended meanwhile, or belongs to another user
+    Linux tells it of the user's own processes, macOS only root.
+    """
+    found: dict[int, str] = {}
+    if not ports or psutil is None:
+        return found
+    with suppress(psutil.Error):
+        for one in psutil.net_connections("tcp"):
+            if one.status == psutil.CONN_LISTEN and one.laddr.port in ports and one.pid:
+                found[one.laddr.port] = f"{psutil.Process(one.pid).name()} (pid {one.pid})"
     return found
 
 

@@ -1,7 +1,6 @@
 """Dump and restore on a real server: what comes back, what is refused, and that a failure changes nothing."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -78,9 +77,8 @@ def content(other_server: Server) -> Iterator[Callable[[], str]]:
 
 
 @pytest.fixture
-def engine(other_server: Server) -> Iterator[object]:
-    with closing(archive.Server(other_server.container.id)) as opened:
-        yield opened
+def engine(other_server: Server) -> object:
+    return archive.Server(other_server.container.id)
 
 
 @pytest.fixture
@@ -89,7 +87,7 @@ def dumped(engine: object, content: object, tmp_path: Path) -> Path:
 
 
 def restore(engine: object, path: Path) -> dict[str, int]:
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) as file:
         rows: dict[str, int] = archive.restore(engine, DATABASE, path, file)["rows"]
     return rows
 

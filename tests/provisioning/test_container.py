@@ -9,6 +9,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
@@ -710,6 +711,16 @@ def test_a_connection_does_not_hold_the_port_it_comes_from() -> None:
         socket.create_connection(server.getsockname()) as one,
     ):
         assert host_ports.holders([one.getsockname()[1]]) == {}
+
+
+def test_who_holds_a_port_may_stay_unknown(listener: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_kind: str) -> None:
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil, "net_connections", refuse)
+    assert host_ports.holders([listener]) == {}
+    monkeypatch.setattr(host_ports, "psutil", None)
+    assert host_ports.holders([listener]) == {}
 
 
 @pytest.mark.parametrize("fraction", ["", ".9", ".912345678"])
