@@ -29,7 +29,7 @@ options:
     elements: dict
     required: true
   networks:
-    description: Networks as dicts with C(name), C(internal) and C(labels); of others only the presence counts.
+    description: Networks as dicts with C(name), C(internal) and C(labels); the rest need only exist.
     type: list
     elements: dict
     default: []

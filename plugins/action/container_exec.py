@@ -67,4 +67,6 @@ class ActionModule(ActionBase):
                 client, arguments["container"], arguments["command"], arguments["user"], arguments["env"]
             )
         result |= {"changed": True, "rc": code, "stdout": output}
-        return result if code == 0 else result | {"failed": True, "msg": output.strip() or f"exit code {code}"}
+        return (
+            result if code == 0 else result | {"failed": True, "msg": output.strip() or f"exit code {code}"}
+        )

@@ -28,7 +28,7 @@ options:
   containers:
     description:
       - Dicts with C(name) and C(ready) (the command and its arguments). C(question) is optional, a dict with
-        C(command), C(user), C(environment) and C(at_once) (whether it is asked before the container is ready).
+        C(command), C(user), C(environment) and C(at_once) (whether not to wait until it is ready).
     type: list
     elements: dict
     required: true
@@ -190,7 +190,8 @@ class ActionModule(ActionBase):
             return result | {"changed": False, "seconds": {}, "answers": {}, "different": True}
         wait = Wait(arguments["timeout"], arguments["log_lines"])
         wait.run(arguments["containers"])
-        result |= {"changed": False, "seconds": wait.seconds, "answers": wait.answers, "different": wait.different}
+        found = {"seconds": wait.seconds, "answers": wait.answers, "different": wait.different}
+        result |= {"changed": False, **found}
         # What a question has told may be the reason of the failure, and can be repaired.
         if wait.errors and not wait.different:
             result |= {"failed": True, "msg": "\n".join(wait.errors)}

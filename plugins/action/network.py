@@ -20,7 +20,7 @@ options:
     type: str
     required: true
   internal:
-    description: Whether it has no route out. One that differs is removed, without its containers, and made again.
+    description: Whether it has no route out. One that differs is removed and created again.
     type: bool
     required: true
   labels:

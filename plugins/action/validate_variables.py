@@ -345,7 +345,9 @@ class ActionModule(ActionBase):
 
         # What a role or the playbook itself says is the project's own, and every value costs a template.
         own = {name for path in args["reserved"] for name in _names(path)} | {
-            name for name, option in options.items() if variables.get(name) == option.get("default", OTHERWISE)
+            name
+            for name, option in options.items()
+            if variables.get(name) == option.get("default", OTHERWISE)
         }
         looked_at = {*args["ports"], args["instance"], args["port_offset"]} | (options.keys() - own)
         values: dict[str, Any] = {}

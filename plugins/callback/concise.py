@@ -40,7 +40,10 @@ SPOKEN = {
 }
 
 
-FOR_FORKS = ("ansible.plugins.filter.core", "ansible.plugins.test.core", "ansible.plugins.lookup.template", "ansible.plugins.lookup.pipe")
+# Ansible's own plugins that nearly every run uses.
+FOR_FORKS = tuple(
+    f"ansible.plugins.{name}" for name in ("filter.core", "test.core", "lookup.template", "lookup.pipe")
+)
 
 
 class CallbackModule(Default):
@@ -54,8 +57,8 @@ class CallbackModule(Default):
 
     def __init__(self) -> None:
         super().__init__()
-        # Each task runs in a fork, which inherits what its parent has imported. Otherwise each would import the
-        # plugins that it uses, and with them the engine's SDK, which costs more than what they do.
+        # Each task runs in a fork, which inherits what its parent has imported. Otherwise each would import
+        # the plugins that it uses, and with them the engine's SDK, which costs more than what they do.
         for package in (action, filter, lookup):
             for plugin in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
                 importlib.import_module(plugin.name)

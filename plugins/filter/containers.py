@@ -239,7 +239,8 @@ def port_lines(clashes: list[dict[str, Any]], prefix: str) -> list[str]:
     :param prefix: what precedes the service in the containers' names.
     """
     return [
-        f"{clash['spec'].removeprefix(prefix).replace('-', '_')}_host_port: {clash['free']}" for clash in clashes
+        f"{clash['spec'].removeprefix(prefix).replace('-', '_')}_host_port: {clash['free']}"
+        for clash in clashes
     ]
 
 
@@ -286,9 +287,7 @@ def container_probes(
     :param questions: container name to its question.
     """
     asked = {name: {"question": question} for name, question in (questions or {}).items()}
-    return [
-        {"name": spec["name"], "ready": spec["ready"], **asked.get(spec["name"], {})} for spec in specs
-    ]
+    return [{"name": spec["name"], "ready": spec["ready"], **asked.get(spec["name"], {})} for spec in specs]
 
 
 def container_redact(text: str, specs: list[dict[str, Any]]) -> str:

@@ -46,7 +46,11 @@ def client(timeout: float = 60) -> Iterator[docker.APIClient]:
 
 
 def execute(
-    api: docker.APIClient, container: str, command: list[str], user: str = "", env: Mapping[str, Any] | None = None
+    api: docker.APIClient,
+    container: str,
+    command: list[str],
+    user: str = "",
+    env: Mapping[str, Any] | None = None,
 ) -> tuple[int, str]:
     """Run a command in a container to its end.
 

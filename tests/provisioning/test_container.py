@@ -519,7 +519,8 @@ def test_lines_that_move_a_port_to_one_that_nobody_holds() -> None:
     )
 
     def lines(clashes: list[dict[str, Any]], seen: dict[str, Any], bound: list[int]) -> list[str]:
-        told: list[str] = containers.port_lines(containers.with_free_ports(clashes, seen, bound), "site-blue-")
+        proposed = containers.with_free_ports(clashes, seen, bound)
+        told: list[str] = containers.port_lines(proposed, "site-blue-")
         return told
 
     assert lines(wanted, survey(), []) == ["web_host_port: 9000", "api_host_port: 9001"]
@@ -594,9 +595,7 @@ def test_the_state_of_a_declared_network(found: dict[str, Any] | None, state: st
     seen = survey() | {"networks": {SPEC["network"]: found} if found else {}}
     assert containers.network_states([SPEC], [declared], seen) == {SPEC["network"]: state}
     # Of a network that nobody declares only the presence counts.
-    assert containers.network_states([SPEC], [], seen) == {
-        SPEC["network"]: "present" if found else "missing"
-    }
+    assert containers.network_states([SPEC], [], seen) == {SPEC["network"]: "present" if found else "missing"}
 
 
 def test_redaction_hides_what_may_be_a_secret_and_nothing_else() -> None:
