@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
 import shlex
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
@@ -11,18 +12,21 @@ CONTAINER = ("tests/unit", "tests/integration", "tests/api", "tests/smoke")
 HOST = ("tests/provisioning", "tests/guard")
 
 
-def pytest_runs(arguments: str, checkout: str) -> dict[str, list[str]]:
+def pytest_runs(arguments: str, checkout: str) -> dict[str, Any]:
     """Split pytest's arguments between the runner in the app container and the one on the host.
 
     :param arguments: as a shell would read them: options go to both, a path below ``tests/`` to its runner.
     :param checkout: the folder that ``tests`` is in; folders that are not there are left out.
-    :returns: ``container`` and ``host``, each pytest's arguments, empty where it has nothing to run.
+    :returns: ``container`` and ``host``, each pytest's arguments, empty where it has nothing to run;
+        ``whole``, whether the container runs all of its tests; ``database`` and ``servers``, whether a test
+        may use the environment's database and its running servers; ``coverage``, whether the arguments ask
+        for it.
     :raises ValueError: a quote is not closed.
     """
     words = shlex.split(arguments)
     paths = [word for word in words if word.rstrip("/") == "tests" or word.startswith("tests/")]
     options = [word for word in words if word not in paths]
-    runs = {}
+    runs: dict[str, Any] = {}
     for runner, folders in (("container", CONTAINER), ("host", HOST)):
         present = [folder for folder in folders if (Path(checkout) / folder).is_dir()]
         own = [
@@ -33,6 +37,17 @@ def pytest_runs(arguments: str, checkout: str) -> dict[str, list[str]]:
         everything = not paths or any(path.rstrip("/") == "tests" for path in paths)
         chosen = present if everything else own
         runs[runner] = options + chosen if chosen else []
+        if runner == "container":
+            runs["whole"] = runs["container"] == present
+    # What cannot be told from the words - an absolute path, --pyargs - may be any test.
+    used = {
+        "/".join(PurePosixPath(posixpath.normpath(word)).parts[:2])
+        for word in runs["container"]
+        if word not in options or "tests" in word
+    }
+    runs["database"] = bool(used - {"tests/unit"})
+    runs["servers"] = bool(used - {"tests/unit", "tests/integration", "tests/api"})
+    runs["coverage"] = any(word.startswith("--cov") for word in options)
     return runs
 
 

@@ -132,16 +132,22 @@ def filled(disposable: Environment) -> None:
     disposable.said("redis", ["redis-cli", "-e", "-n", "1", "SET", "kept", "yes"])
 
 
-def test_the_init_drops_and_empties_nothing_in_a_check(disposable: Environment) -> None:
+def edited(disposable: Environment) -> None:
+    """Code that the running servers have not read."""
+    filled(disposable)
+    (disposable.checkout.folder / "src/core/tls.py").touch()
+
+
+@pytest.mark.parametrize(
+    ("state", "restarted"), [(filled, ()), (edited, SERVERS_WITH_CERTIFICATES)], ids=["filled", "edited"]
+)
+def test_the_init_drops_and_empties_nothing_in_a_check(
+    disposable: Environment, state: Callable[[Environment], None], restarted: tuple[str, ...]
+) -> None:
     run = prove(
         disposable,
-        filled,
-        {
-            "container app": "restarted",
-            "container callback": "restarted",
-            "postgres": "changed",
-            "redis": "changed",
-        },
+        state,
+        {**containers("restarted", restarted), "postgres": "changed", "redis": "changed"},
         checked=("test", "--limit", "test"),
         played=("test", "--limit", "test", "-e", '{"test_steps": ["init"]}'),
     )

@@ -44,7 +44,39 @@ def checkout(tmp_path: Path) -> Path:
 def test_each_runner_gets_its_own(
     checkout: Path, arguments: str, container: list[str], host: list[str]
 ) -> None:
-    assert plugin.pytest_runs(arguments, str(checkout)) == {"container": container, "host": host}
+    runs = plugin.pytest_runs(arguments, str(checkout))
+    assert (runs["container"], runs["host"]) == (container, host)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "whole", "database", "servers"),
+    [
+        ("", True, True, True),
+        ("tests", True, True, True),
+        ("-x", False, True, True),
+        ("tests/unit", False, False, False),
+        ("-k name tests/unit/core/test_config.py::test_a", False, False, False),
+        ("tests/guard tests/provisioning", False, False, False),
+        ("tests/unit tests/integration/test_a.py", False, True, False),
+        ("tests/api", False, True, False),
+        ("tests/unit tests/smoke", False, True, True),
+        ("tests/unit/../integration", False, True, False),
+        ("tests/unit /app/tests/integration", False, True, True),
+        ("tests/unit --pyargs tests.integration.test_a", False, True, True),
+    ],
+)
+def test_what_the_selected_tests_use(
+    checkout: Path, arguments: str, whole: bool, database: bool, servers: bool
+) -> None:
+    runs = plugin.pytest_runs(arguments, str(checkout))
+    assert (runs["whole"], runs["database"], runs["servers"]) == (whole, database, servers)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "coverage"), [("tests/unit", False), ("--cov", True), ("tests/unit --cov=src/core", True)]
+)
+def test_coverage_that_is_asked_for(checkout: Path, arguments: str, coverage: bool) -> None:
+    assert plugin.pytest_runs(arguments, str(checkout))["coverage"] is coverage
 
 
 def test_every_folder_of_tests_has_a_runner() -> None:
@@ -54,13 +86,15 @@ def test_every_folder_of_tests_has_a_runner() -> None:
     runs = plugin.pytest_runs("", str(ROOT))
     # The others bring environments of their own up, which takes minutes: a target of the Makefile each.
     targets = set(re.findall(r"tests/pytest\.ini (tests/\w+) ", (ROOT / "Makefile").read_text()))
-    assert folders == targets | {folder for run in runs.values() for folder in run}
+    assert folders == targets | {*runs["container"], *runs["host"]}
 
 
 def test_a_folder_that_is_not_there_is_left_out(checkout: Path) -> None:
     (checkout / "tests/api").rmdir()
     runs = plugin.pytest_runs("", str(checkout))
-    assert runs == {"container": ["tests/unit", "tests/integration", "tests/smoke"], "host": HOST}
+    assert runs["container"] == ["tests/unit", "tests/integration", "tests/smoke"]
+    assert runs["host"] == HOST
+    assert runs["whole"]
 
 
 def test_an_open_quote_is_an_error(checkout: Path) -> None:
