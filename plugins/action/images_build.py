@@ -16,6 +16,7 @@ from typing import IO, Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.dashtam.stack.plugins.module_utils import engine
 
 DOCUMENTATION = r"""
 module: images_build
@@ -141,34 +142,31 @@ class ActionModule(ActionBase):
 
     def build(self, options: dict[str, Any]) -> bool:
         """Build the image, unless it is there by now."""
-        import docker
-
-        name = options["name"]
-        log = ""
+        name, log = options["name"], ""
         # Not in memory, nor in /tmp, which may be: a context can hold a whole root file system.
         with tempfile.TemporaryFile(dir=options["scratch"]) as context:
             try:
-                api = docker.from_env(timeout=3600).api
-                if options["cache"] and api.images(name=name):
-                    return False
-                write_context(context, Path(options["folder"]), options["files"], options["contents"])
-                for event in api.build(
-                    fileobj=context,
-                    custom_context=True,
-                    tag=name,
-                    buildargs={key: str(value) for key, value in options["args"].items()},
-                    labels={key: str(value) for key, value in options["labels"].items()},
-                    nocache=not options["cache"],
-                    rm=True,
-                    forcerm=True,
-                    use_config_proxy=True,
-                    decode=True,
-                ):
-                    log += event.get("stream", "")
-                    if "error" in event:
-                        raise AnsibleActionFail(failure(name, log, event["error"].strip()))
-                self.remove_superseded(api, name, options["keep"])
-            except (docker.errors.DockerException, OSError) as error:
+                with engine.client(timeout=3600) as api:
+                    if options["cache"] and api.images(name=name):
+                        return False
+                    write_context(context, Path(options["folder"]), options["files"], options["contents"])
+                    for event in api.build(
+                        fileobj=context,
+                        custom_context=True,
+                        tag=name,
+                        buildargs={key: str(value) for key, value in options["args"].items()},
+                        labels={key: str(value) for key, value in options["labels"].items()},
+                        nocache=not options["cache"],
+                        rm=True,
+                        forcerm=True,
+                        use_config_proxy=True,
+                        decode=True,
+                    ):
+                        log += event.get("stream", "")
+                        if "error" in event:
+                            raise AnsibleActionFail(failure(name, log, event["error"].strip()))
+                    self.remove_superseded(api, name, options["keep"])
+            except (engine.EngineError, OSError) as error:
                 raise AnsibleActionFail(failure(name, log, str(error))) from error
         return True
 
@@ -183,11 +181,9 @@ class ActionModule(ActionBase):
 
     def remove_unshipped(self) -> None:
         """Remove stages, which may hold a password of the package index, and images that lost their name."""
-        import docker
-
         try:
-            api = docker.from_env(timeout=600).api
-            for label in ("images.unshipped", "images.built"):
-                api.prune_images(filters={"dangling": True, "label": label})
-        except (docker.errors.DockerException, OSError) as error:
+            with engine.client(timeout=600) as api:
+                for label in ("images.unshipped", "images.built"):
+                    api.prune_images(filters={"dangling": True, "label": label})
+        except engine.EngineError as error:
             Display().warning(f"Stages of the build are left on the engine: {error}")

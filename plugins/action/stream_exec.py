@@ -22,7 +22,7 @@ Options
   workdir    working directory.
   fetch      dict of path in the container -> path on this host: report files that the command writes.
              Removed on both sides before it starts, so that what is there afterwards is of this run. Read
-             through `cat`, as the archive API does not see a tmpfs; written in one step.
+             through `cat`, as the archive API does not see a tmpfs; written at once, for the folder's owner.
 
 Result: `rc` (128 + signal where a signal ended the command), `fetched` and `missing` (host paths). A code
 other than 0 is no failure of the task: the caller decides. It fails where the command could not be started.

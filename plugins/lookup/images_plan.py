@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleError
+import docker
 from ansible.plugins.lookup import LookupBase
+from ansible_collections.dashtam.stack.plugins.module_utils import engine
+from requests.exceptions import RequestException
 
 DOCUMENTATION = r"""
 name: images_plan
@@ -43,24 +46,14 @@ MOVE = "To move the data: make a backup, remove the environment with its volume,
 # Each built image and the one it starts from.
 BUILT = {"base": "", "postgres": "base", "redis": "base", "python": "base", "app": "python"}
 RUN = ("postgres", "redis", "app")
+# Seconds; below the engine's own patience with a registry that swallows packets.
+PATIENCE = 20
 
 # What the engine says when it did not reach a registry at all, unlike one that answers with a refusal.
-NO_ANSWER = (
-    "dial tcp",
-    "no such host",
-    "connection refused",
-    "connection reset",
-    "i/o timeout",
-    "timed out",
-    "timeout exceeded",
-    "handshake timeout",
-    "deadline exceeded",
-    "network is unreachable",
-    "proxyconnect",
-    "eof",
-    "x509",
-    "request canceled",
-    "server misbehaving",
+NO_ANSWER = re.compile(
+    "dial tcp|no such host|connection (refused|reset)|(i/o|handshake) timeout|timed out|timeout exceeded"
+    "|deadline exceeded|network is unreachable|proxyconnect|eof|x509|request canceled|server misbehaving",
+    re.IGNORECASE,
 )
 
 
@@ -99,10 +92,8 @@ def digest(*parts: str) -> str:
 
 def folder_digest(folder: Path) -> str:
     """Hash names and contents of a build context."""
-    parts: list[str] = []
-    for path in sorted(folder.iterdir()):
-        parts += [path.name, path.read_text(encoding="utf-8")]
-    return digest(*parts)
+    files = sorted(folder.iterdir())
+    return digest(*(part for path in files for part in (path.name, path.read_text(encoding="utf-8"))))
 
 
 def built_reference(
@@ -158,18 +149,15 @@ def make_plan(
 
     registry_error gives one line where no registry answers for a reference; without it nothing is asked.
     """
-    error = contradiction(wanted.source, wanted.family)
-    if error:
+    if error := contradiction(wanted.source, wanted.family):
         return Plan(error=error)
     family, undecided = decide(wanted, present)
     reason = ""
     # The app image is in no registry.
     ask = wanted.official[next((name for name in wanted.names if name != "app"), "python")]
     if undecided and registry_error is not None:
-        undecided = False
-        reason = registry_error(ask)
-        if reason:
-            family = "debian"
+        undecided, reason = False, registry_error(ask)
+        family = "debian" if reason else family
     references = wanted.official if family == "official" else wanted.built
     plan = Plan(
         family=family,
@@ -201,7 +189,7 @@ def make_plan(
 
 def no_answer(message: str) -> bool:
     """Whether the engine's words mean that no registry answered."""
-    return any(sign in message.lower() for sign in NO_ANSWER)
+    return NO_ANSWER.search(message) is not None
 
 
 class LookupModule(LookupBase):
@@ -213,24 +201,25 @@ class LookupModule(LookupBase):
         """Return one plan."""
         self.set_options(var_options=variables, direct=kwargs)
         try:
-            import docker
-            from requests.exceptions import RequestException
-        except ImportError as error:
-            raise AnsibleError(f"The Python that runs Ansible lacks the docker package: {error}") from error
+            with engine.client(timeout=PATIENCE) as api:
+                return [self.plan(api).__dict__]
+        except engine.EngineError as error:
+            return [Plan(error=str(error)).__dict__]
 
+    def plan(self, api: docker.APIClient) -> Plan:
+        """Make the plan with what this engine has."""
         wanted_names, app_name = tuple(self.get_option("names")), self.get_option("app_name")
         requirements = ""
         if "app" in wanted_names:
             path = self.get_option("requirements")
-            if not path:
-                return [Plan(error="images_requirements: give the file of Python requirements.").__dict__]
             try:
                 requirements = Path(path).read_text(encoding="utf-8")
             except OSError as error:
-                return [Plan(error=f"images_requirements: {path}: {error.strerror}.").__dict__]
+                place = f"{path}: {error.strerror}" if path else "give the file of Python requirements"
+                return Plan(error=f"images_requirements: {place}.")
         prefix, files = self.get_option("prefix"), Path(self.get_option("files"))
-        names = ("postgres", "redis", "python")
-        official = {name: self.get_option("registry") + self.get_option(name) for name in names}
+        registry = self.get_option("registry")
+        official = {name: registry + self.get_option(name) for name in ("postgres", "redis", "python")}
         official["app"] = built_reference(prefix, files, "app", official["python"], requirements, app_name)
         wanted = Wanted(
             source=self.get_option("source"),
@@ -240,11 +229,6 @@ class LookupModule(LookupBase):
             rebuild=self.get_option("rebuild"),
             names=wanted_names,
         )
-        try:
-            # Below the engine's own patience with a registry that swallows packets.
-            api = docker.from_env(timeout=20).api
-        except docker.errors.DockerException as error:
-            return [Plan(error=f"No Docker engine answers: {error}").__dict__]
 
         def present(reference: str) -> bool:
             try:
@@ -260,13 +244,7 @@ class LookupModule(LookupBase):
                 message = str(error.explanation or error)
                 return message if no_answer(message) else ""
             except RequestException:
-                return "no answer within 20 s"
+                return f"no answer within {PATIENCE} s"
             return ""
 
-        try:
-            plan = make_plan(wanted, present, registry_error if self.get_option("ask_registry") else None)
-        except (docker.errors.DockerException, RequestException) as error:
-            return [Plan(error=f"The Docker engine does not answer: {error}").__dict__]
-        finally:
-            api.close()
-        return [plan.__dict__]
+        return make_plan(wanted, present, registry_error if self.get_option("ask_registry") else None)
