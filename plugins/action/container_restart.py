@@ -39,7 +39,7 @@ class ActionModule(ActionBase):
         if names and not self._task.check_mode:
             with ThreadPoolExecutor(max_workers=len(names)) as pool:
                 list(pool.map(_restart, names))
-        return result | {"changed": bool(names)}
+        return result | {"changed": bool(names), "names": names}
 
 
 def _restart(name: str) -> None:

@@ -64,7 +64,9 @@ class ActionModule(ActionBase):
                 client.create_network(
                     name, driver="bridge", internal=internal, labels=labels, check_duplicate=True
                 )
-        return result | {"changed": True}
+        before = {"exists": bool(found), **({"internal": found["Internal"]} if found else {})}
+        after = {"exists": True, "internal": internal}
+        return result | {"changed": True, "diff": {"before": before, "after": after}}
 
 
 def _remove(client: docker.APIClient, network: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import ssl
 import stat
@@ -346,3 +347,9 @@ def test_a_renewal_keeps_the_ca_and_a_new_ca_is_said_loudly(files: Any, tmp_path
     handshake(files.folder, files.cert, files.key, "worker")
 
     assert "no more than 825" in " ".join(play(tmp_path, "-e", "days=900", code=2).split())
+
+
+def test_how_to_trust_the_ca_tells_what_it_may_sign(made: Made) -> None:
+    told = json.dumps({"dashtam_certificates": str(made[0] / "certs")})
+    said = playbook.finish(playbook.start("playbooks/trust.yml", "-e", told))
+    assert re.search(r"^  signs     only .*\blocalhost\b.*\b127\.0\.0\.0/8\b", said, re.MULTILINE), said
