@@ -23,13 +23,15 @@ from src.core.database import create_engine
 from src.core.revisions import heads
 from src.main import create_app
 from src.models import User
-from tests import factories
+from tests import factories, services
+from tests.api import fake_schwab
 
 
 def pytest_configure(config: pytest.Config) -> None:
     # `pytest_plugins` is permitted in tests/conftest.py alone, where it would load them for unit tests, too.
-    config.pluginmanager.import_plugin("tests.services")
-    config.pluginmanager.import_plugin("tests.api.fake_schwab")
+    for module in (services, fake_schwab):
+        if not config.pluginmanager.has_plugin(module.__name__):
+            config.pluginmanager.register(module, module.__name__)
 
 
 Login = Callable[[User], dict[str, str]]
