@@ -337,6 +337,11 @@ class FakeSchwab:
             grant.revoked = True  # with the refresh token go the access tokens
 
 
+async def hold_back(seconds: float) -> None:
+    """What a slow provider does before it answers."""
+    await asyncio.sleep(seconds)
+
+
 def _require(form: dict[str, str], names: Iterable[str]) -> None:
     if missing := [name for name in names if name not in form]:
         raise OAuthError("invalid_request", f"missing: {', '.join(missing)}")
@@ -480,7 +485,7 @@ class Endpoints:
         switches = self.provider.effective(grant)
         match switches.answer:
             case "slow":
-                await asyncio.sleep(switches.slow_seconds)
+                await hold_back(switches.slow_seconds)
             case "html":
                 return _page("Schwab is being maintained", "<p>Come back later.</p>", 200)
             case "not_json":

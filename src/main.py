@@ -36,10 +36,17 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await app.state.engine.dispose()
 
 
+def configure(app: FastAPI, settings: Settings) -> None:
+    """All that requests find of the settings; the routes are the same for any."""
+    logs.configure(settings.log_level, settings.secret_values(), mails=settings.environment != "production")
+    app.state.settings = settings
+    app.state.keyring = Keyring.parse(settings.encryption_key.get_secret_value())
+    app.state.provider_types = define_all(settings)
+
+
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The app for ``settings``, by default those of the process environment."""
     settings = settings or load(Settings)
-    logs.configure(settings.log_level, settings.secret_values(), mails=settings.environment != "production")
     app = FastAPI(
         title="Dashtam",
         lifespan=lifespan,
@@ -53,9 +60,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         routes=lambda: iter_route_contexts(app.routes),
         internal_error=lambda: problems.answer(problems.InternalError()),
     )
-    app.state.settings = settings
-    app.state.keyring = Keyring.parse(settings.encryption_key.get_secret_value())
-    app.state.provider_types = define_all(settings)
+    configure(app, settings)
 
     @app.get("/health", tags=["operation"])
     async def health() -> Health:

@@ -22,6 +22,13 @@ options:
     required: true
 """
 
+RETURN = """
+restarted:
+  description: The names; under C(--check), of what would be.
+  type: list
+  elements: str
+"""
+
 
 class ActionModule(ActionBase):
     """Stop and start, a thread each."""
@@ -39,7 +46,7 @@ class ActionModule(ActionBase):
         if names and not self._task.check_mode:
             with ThreadPoolExecutor(max_workers=len(names)) as pool:
                 list(pool.map(_restart, names))
-        return result | {"changed": bool(names), "names": names}
+        return result | {"changed": bool(names), "restarted": names}
 
 
 def _restart(name: str) -> None:

@@ -6,22 +6,26 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from src.core.config import Settings
 
+# Seconds, for a server that neither answers nor refuses: somebody waits for each request.
+CONNECT_TIMEOUT = 5.0
+COMMAND_TIMEOUT = 10.0
+POOL_TIMEOUT = 10.0
+
 
 def create_engine(settings: Settings) -> AsyncEngine:
     """The engine of the runtime role. Nothing is connected yet.
 
     ``pool_pre_ping`` because the test initialisation, a restore or a restarted server ends connections that
     wait in the pool; ``hide_parameters`` because hashes and encrypted tokens do not belong into tracebacks.
-    The times, in seconds, are for a server that neither answers nor refuses: somebody waits for each request.
     """
     # SQLAlchemy's own ``echo`` would add a handler, and with it a second line in another format.
     logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO if settings.db_echo else logging.WARNING)
     return create_async_engine(
         settings.app_database_url.get_secret_value(),
-        connect_args={"timeout": 5, "command_timeout": 10},
+        connect_args={"timeout": CONNECT_TIMEOUT, "command_timeout": COMMAND_TIMEOUT},
         hide_parameters=True,
         pool_pre_ping=True,
-        pool_timeout=10,
+        pool_timeout=POOL_TIMEOUT,
     )
 
 

@@ -16,20 +16,23 @@ import pytest
 from fastapi import FastAPI
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from starlette.datastructures import State
 
 from src.accounts import access_tokens, mail, passwords
-from src.core.config import Settings
+from src.core.config import Settings, load
 from src.core.database import create_engine
 from src.core.revisions import heads
-from src.main import create_app
+from src.main import configure, create_app
 from src.models import User
-from tests import factories
+from tests import factories, services
+from tests.api import fake_schwab
 
 
 def pytest_configure(config: pytest.Config) -> None:
     # `pytest_plugins` is permitted in tests/conftest.py alone, where it would load them for unit tests, too.
-    config.pluginmanager.import_plugin("tests.services")
-    config.pluginmanager.import_plugin("tests.api.fake_schwab")
+    for module in (services, fake_schwab):
+        if not config.pluginmanager.has_plugin(module.__name__):
+            config.pluginmanager.register(module, module.__name__)
 
 
 Login = Callable[[User], dict[str, str]]
@@ -41,17 +44,29 @@ def _cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "hasher", factories.hasher)
 
 
+@pytest.fixture(scope="session")
+def _routed() -> FastAPI:
+    """FastAPI takes a tenth of a second to look at all endpoints when the first request comes."""
+    return create_app(load(Settings))
+
+
 @pytest.fixture
 async def app(
-    app_settings: Settings, sessions: async_sessionmaker[AsyncSession], redis: Redis
+    _routed: FastAPI, app_settings: Settings, sessions: async_sessionmaker[AsyncSession], redis: Redis
 ) -> AsyncIterator[FastAPI]:
-    app = create_app(app_settings)
+    """An app of the test's own in all but the routes."""
+    app = _routed
+    app.state = State()
+    configure(app, app_settings)
     app.state.engine = create_engine(app_settings)
     app.state.sessions = app.state.audit_sessions = sessions
     app.state.redis = redis
-    app.state.migration_heads = heads()
+    app.state.migration_heads = _heads()
     yield app
     await app.state.engine.dispose()
+
+
+_heads = cache(heads)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from src.core import database
 from src.core.config import OwnerSettings, Settings
 from src.core.database import create_engine, create_sessions
 from src.core.problems import MEDIA_TYPE
@@ -145,8 +146,16 @@ async def test_a_restart_of_redis_between_requests_is_not_noticed(
     assert set(await asyncio.gather(*(answer(http, "/api/limited") for _ in range(5)))) == {200}
 
 
+@pytest.fixture
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The app gives a database that hangs up sooner. How long it really waits is less than PATIENCE, too."""
+    assert database.CONNECT_TIMEOUT + database.COMMAND_TIMEOUT < PATIENCE
+    monkeypatch.setattr(database, "COMMAND_TIMEOUT", 3.0)
+
+
 @pytest.mark.parametrize("how", ["down", "hang"])
-async def test_without_the_database(http: httpx.AsyncClient, database_line: Proxy, how: str) -> None:
+@pytest.mark.usefixtures("_soon")
+async def test_without_the_database(database_line: Proxy, http: httpx.AsyncClient, how: str) -> None:
     assert await answer(http, "/api/users") == 200
     if how == "down":
         await database_line.down()

@@ -1,7 +1,8 @@
 """Refreshes at the same time, and what happens to a connection while a provider takes its time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -51,6 +52,20 @@ def url(provider: Provider) -> str:
 
 def switch(flow: OAuthFlow, **switches: Any) -> None:
     flow.fake.provider.switches = flow.fake.provider.switches.model_copy(update=switches)
+
+
+@pytest.fixture
+def release(fake_schwab: Served, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """A slow provider holds its answer back until this is called, however slow the machine is."""
+    released = threading.Event()
+
+    async def until_released(_seconds: float) -> None:
+        while not released.is_set():  # noqa: ASYNC110 - it is set in another thread
+            await asyncio.sleep(0.01)
+
+    monkeypatch.setattr("src.fake_schwab.hold_back", until_released)
+    yield released.set
+    released.set()
 
 
 async def until_asked(flow: OAuthFlow, grant_type: str) -> None:
@@ -132,12 +147,14 @@ async def test_no_connection_to_the_database_is_held_meanwhile(
     user: User,
     login: Login,
     connected: None,
+    release: Callable[[], None],
 ) -> None:
     await session.commit()
-    switch(flow, answer="slow", slow_seconds=SLOW)
+    switch(flow, answer="slow")
     refresh = asyncio.create_task(flow.client.patch(url, headers=login(user)))
     await until_asked(flow, "refresh_token")
     held = engine.pool.checkedout()
+    release()
     assert (await refresh).status_code == 200
     assert held == 0
 
@@ -191,16 +208,18 @@ async def test_whoever_ends_it_does_not_wait_and_wins(
     provider: Provider,
     login: Login,
     connected: None,
+    release: Callable[[], None],
     end: Callable[..., Awaitable[httpx.Response]],
     status: int,
     code: str,
     left: tuple[int, int],
 ) -> None:
-    switch(flow, answer="slow", slow_seconds=SLOW)
+    switch(flow, answer="slow")
     refresh = asyncio.create_task(flow.client.patch(url, headers=login(user)))
     await until_asked(flow, "refresh_token")
     assert (await end(flow, user, provider)).status_code == 204
     assert not refresh.done()
+    release()
     response = await refresh
     assert (response.status_code, code_of(response)) == (status, code)
     await session.commit()
@@ -208,14 +227,15 @@ async def test_whoever_ends_it_does_not_wait_and_wins(
 
 
 async def test_what_is_removed_while_the_code_is_exchanged(
-    flow: OAuthFlow, session: AsyncSession, user: User, provider: Provider
+    flow: OAuthFlow, session: AsyncSession, user: User, provider: Provider, release: Callable[[], None]
 ) -> None:
     opened = await flow.open(user, provider)
     answer = await flow.consent(opened)
-    switch(flow, answer="slow", slow_seconds=SLOW)
+    switch(flow, answer="slow")
     completing = asyncio.create_task(flow.complete(answer, opened.cookies))
     await until_asked(flow, "authorization_code")
     assert (await _delete(flow, user, provider)).status_code == 204
+    release()
     response = await completing
     assert (response.status_code, code_of(response)) == (400, "provider-gone")
     await session.commit()
