@@ -1,32 +1,14 @@
-# Prints what CONFIG SET has made otherwise than a server has it that was started by the same words, as lines of name, declared
-# and running, separated by tabs; APPLY=true sets it back. "$@": the container's command. Only what busybox has, too.
+# Prints which settings were changed by hand since the server was started, as lines of name, declared and running, separated
+# by tabs; APPLY=true resets them. The readiness command has kept what the server had then. Only what busybox has, too.
 set -eu
-usual=/tmp/redis-settings-as-started
 tab=$(printf '\t')
-# Each once: an older name says the same again.
-settings() {
-    redis-cli -e "$@" CONFIG GET '*' | paste - - | grep -Ev "^[^$tab]*(slave|ziplist|_)|^(lua-time-limit|port|unixsocket|dir)$tab" | sort
-}
 answer=$(timeout 10 redis-cli -e PING 2>&1) || { printf '%s\n' "${answer:-no answer within 10 s}"; exit 1; }
-# A second one beside it, for a moment, with no port and no data. What it says holds as long as the container.
-if [ ! -s "$usual" ]; then
-    folder=$(mktemp -d)
-    cd "$folder"
-    docker-entrypoint.sh "$@" --port 0 --unixsocket "$folder/socket" --dir "$folder" >/dev/null &
-    tries=200
-    until redis-cli -e -s "$folder/socket" PING >/dev/null 2>&1; do
-        tries=$((tries - 1))
-        [ "$tries" -gt 0 ] || { echo 'a second server to compare with does not start'; exit 1; }
-        sleep 0.05
-    done
-    settings -s "$folder/socket" >"$folder/settings"
-    redis-cli -s "$folder/socket" SHUTDOWN NOSAVE
-    wait
-    mv "$folder/settings" "$usual"
-    cd /
-    rm -rf "$folder"
-fi
-settings | awk -F '\t' -v OFS='\t' 'NR == FNR {usual[$1] = $2; next} usual[$1] != $2 {print $1, usual[$1], $2}' "$usual" - |
+[ -s "$1" ] || { echo 'what it had when it started is not known'; exit 1; }
+# Names and values are lines in turn. An older name says the same again.
+redis-cli -e CONFIG GET '*' | awk -v OFS="$tab" '
+    FNR % 2 {name = $0; next}
+    NR == FNR {started[name] = $0; next}
+    name !~ /^(slave|lua-time-limit$)|ziplist/ && started[name] != $0 {print name, started[name], $0}' "$1" - | sort |
     if [ "${APPLY:-false}" = true ]; then
         # Not read's own tabs, of which two count as one: a value may be empty.
         while IFS= read -r line; do
