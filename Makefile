@@ -6,6 +6,8 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 # Ansible takes twice as long to start where Python may not keep its bytecode.
 unexport PYTHONDONTWRITEBYTECODE
+# Named, or Ansible would skip it in a folder that everybody can write to.
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 # The docker client's own context (Docker Desktop, colima, rootless) counts; Ansible's modules know DOCKER_HOST only.
 ifeq ($(DOCKER_HOST),)

@@ -2,8 +2,8 @@
 
 Usage: python docs/variables.py [--check]
 
-Read from the roles' meta/argument_specs.yml, playbooks/environment/vars/main.yml, the inventories and the
-committed examples of the env files.
+Read from the roles' meta/argument_specs.yml, playbooks/environment, the inventories and the committed
+examples of the env files.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from dotenv import dotenv_values
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = Path(__file__).with_suffix(".md")
 TOGETHER = ROOT / "playbooks/environment/vars/main.yml"
+DEFAULTS = ROOT / "playbooks/environment/defaults/main.yml"
 ENVIRONMENTS = ("dev", "test", "ci")
 LONG = 60
 
 INTRODUCTION = """\
 # Variables
 
-<!-- Made by docs/variables.py from the roles' argument_specs, playbooks/vars and the inventories. -->
+<!-- Made by docs/variables.py from the roles' argument_specs, playbooks/environment and the inventories. -->
 
 What wins over what: role default < inventory < `env/local.<environment>.yml` < a CI job's process
 environment < `-e`. The column *here* is
@@ -53,20 +54,21 @@ def link(value: Any, path: Path) -> str:
     return f"[{shown if len(shown) <= LONG else 'set'}](../{path.relative_to(ROOT)})"
 
 
+def load(path: Path) -> Any:
+    """Return a YAML file's content."""
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
 def overrides(environment: str) -> dict[str, str]:
-    """Return variable to its link for what an environment's inventory sets; the inner group's value wins."""
-    found = {}
-    for group in ("disposable", environment):
-        for path in sorted((ROOT / f"inventories/{environment}/group_vars/{group}").glob("*.yml")):
-            said = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-            found |= {name: link(value, path) for name, value in said.items()}
-    return found
+    """Return variable to its link for what an environment's inventory sets."""
+    path = ROOT / f"inventories/{environment}/group_vars/{environment}.yml"
+    return {name: link(value, path) for name, value in load(path).items()}
 
 
 def options(role: str) -> dict[str, dict[str, Any]]:
     """Return all variables of a role, those of its other entry points after `main`'s."""
     path = ROOT / "roles" / role / "meta/argument_specs.yml"
-    specs = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]
+    specs = load(path)["argument_specs"]
     ordered = [specs["main"], *specs.values()] if "main" in specs else [*specs.values()]
     return {name: option for spec in reversed(ordered) for name, option in spec.get("options", {}).items()}
 
@@ -78,7 +80,7 @@ def rows(head: list[str], body: list[list[str]]) -> list[str]:
 
 def page() -> str:
     """Return the whole page."""
-    together = yaml.safe_load(TOGETHER.read_text(encoding="utf-8"))
+    together, shared = load(TOGETHER), load(DEFAULTS)
     inventories = {environment: overrides(environment) for environment in ENVIRONMENTS}
     lines = [INTRODUCTION]
     sections = {role: options(role) for role in together["validate_roles"]}
@@ -93,6 +95,8 @@ def page() -> str:
                 if option.get("required")
                 else cell(option["default"])
                 if "default" in option
+                else link(shared[name], DEFAULTS)
+                if name in shared
                 else "",
                 link(together[name], TOGETHER) if name in together else "",
                 *(inventories[environment].get(name, "") for environment in ENVIRONMENTS),

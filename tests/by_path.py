@@ -1,4 +1,4 @@
-"""Ansible's plugins are in no package: they are imported by their path, as Ansible does it."""
+"""Plugins are imported by their path; what they share, by the name of their collection."""
 
 import importlib.util
 import sys
@@ -6,11 +6,15 @@ from pathlib import Path
 from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[1]
+COLLECTIONS = ROOT / "playbooks/collections"
+sys.path.append(str(COLLECTIONS))
 
 
 def load(path: str) -> ModuleType:
     """Return the plugin at a path below the repository."""
-    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    # The whole path, as a file may have the name of a module of Python's own.
+    name = ".".join(Path(path).with_suffix("").parts)
+    spec = importlib.util.spec_from_file_location(name, ROOT / path)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)

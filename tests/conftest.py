@@ -1,18 +1,22 @@
-"""For every test, whichever runner: nothing is written beside the tests, and failures repeat."""
+"""For every test, whichever runner: nothing is written beside the tests, and failures repeat.
+
+What only some tests need is loaded by their own conftest.py or module: it is part of every run's start.
+"""
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
-from hypothesis import settings
-
-# Shared by integration and api; whoever asks for none of its fixtures connects to nothing.
-pytest_plugins = ["tests.services", "tests.api.fake_schwab"]
+import pytest
 
 # Hypothesis keeps its tables of characters there, by default in the working directory.
 os.environ.setdefault(
     "HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir(), f"dashtam-hypothesis-{os.getuid()}"))
 )
-# A shared machine is slow now and then; that fails no test.
-settings.register_profile("dashtam", database=None, deadline=None)
-settings.load_profile("dashtam")
+
+
+def pytest_collection_finish() -> None:
+    """A module that imports Hypothesis directly has its default settings, a deadline among them."""
+    if "hypothesis" in sys.modules and "tests.properties" not in sys.modules:
+        raise pytest.UsageError("import given, settings and st from tests.properties, not from hypothesis")

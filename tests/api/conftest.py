@@ -25,6 +25,13 @@ from src.main import create_app
 from src.models import User
 from tests import factories
 
+
+def pytest_configure(config: pytest.Config) -> None:
+    # `pytest_plugins` is permitted in tests/conftest.py alone, where it would load them for unit tests, too.
+    config.pluginmanager.import_plugin("tests.services")
+    config.pluginmanager.import_plugin("tests.api.fake_schwab")
+
+
 Login = Callable[[User], dict[str, str]]
 
 

@@ -12,8 +12,6 @@ import pytest
 import redis
 import requests
 import schemathesis
-from hypothesis import HealthCheck, Phase
-from hypothesis import settings as hypothesis_settings
 from schemathesis import Case, HookContext
 from schemathesis.checks import positive_data_acceptance
 from schemathesis.config import SchemathesisConfig
@@ -31,8 +29,12 @@ from src.models import ProviderToken, User
 from tests import factories
 from tests.api.fake_schwab import Served
 from tests.api.served import served
+from tests.properties import HealthCheck, Phase
+from tests.properties import settings as hypothesis_settings
 from tests.services import SCRATCH, of_database
 
+# pytest.ini loads no plugin that only one module needs.
+pytest_plugins = ["schemathesis.pytest.plugin"]
 # Beyond those that every constraint of the document gives by itself, twenty-odd for an operation.
 EXAMPLES = 10
 OWN = uuid.UUID("3f1f9a3e-5a52-4d6e-9d0b-0c8a8c6f1f10")

@@ -155,7 +155,6 @@ class Checkout:
             folder=self.folder,
             config=self.folder,
             **{
-                "ANSIBLE_ROLES_PATH": str(self.folder / "roles"),
                 "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.jsonl",
             }
             | environment,

@@ -15,7 +15,7 @@ import yaml
 
 from tests.foreign.site import GUESTBOOK, Site, changed, docker, free_port, objects
 
-THREE_LINES = "- hosts: localhost\n  gather_facts: false\n  roles: [redis]\n"
+THREE_LINES = "- hosts: localhost\n  gather_facts: false\n  roles: [dashtam.stack.redis]\n"
 SERVICES = ("postgres", "redis", "app")
 
 

@@ -1,7 +1,6 @@
 """Dump and restore on a real server: what comes back, what is refused, and that a failure changes nothing."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from tests.by_path import load
 from tests.guard.scratch import Server
 
-archive = load("roles/backup/action_plugins/postgres_archive.py")
+archive = load("plugins/action/postgres_archive.py")
 
 DATABASE = "restorable"
 # What a COPY's text must not be confused by, in names and in values.
@@ -78,9 +77,8 @@ def content(other_server: Server) -> Iterator[Callable[[], str]]:
 
 
 @pytest.fixture
-def engine(other_server: Server) -> Iterator[object]:
-    with closing(archive.Server(other_server.container.id)) as opened:
-        yield opened
+def engine(other_server: Server) -> object:
+    return archive.Server(other_server.container.id)
 
 
 @pytest.fixture
@@ -89,7 +87,7 @@ def dumped(engine: object, content: object, tmp_path: Path) -> Path:
 
 
 def restore(engine: object, path: Path) -> dict[str, int]:
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) as file:
         rows: dict[str, int] = archive.restore(engine, DATABASE, path, file)["rows"]
     return rows
 

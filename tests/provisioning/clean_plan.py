@@ -47,7 +47,7 @@ def show(checkout: Path, *arguments: str) -> str:
             *arguments,
             folder=checkout,
             config=checkout,
-            roles=checkout / "roles",
+            collections=checkout / "playbooks/collections",
             DOCKER_HOST="unix:///nowhere",
             PYTHONDONTWRITEBYTECODE="1",
             **unset,

@@ -28,13 +28,14 @@ MAKERS = {
 BY_SDK = re.compile(r"(^|\.)(create_container|containers\.(create|run))$")
 BY_CLIENT = re.compile(r"\bdocker (container )?(create|run)\b")
 # Asks an engine for a container, never started, to learn whether it sees a folder.
-ASKS_FOR_ONE = {"engine"}
+ASKS_FOR_ONE = {"engine_status"}
 # What Ansible gives to everybody; groups, hosts and inventory are not among it.
 ANSIBLES = {"ansible_check_mode", "dict", "item", "lookup", "omit", "playbook_dir", "role_path"}
 INVENTORY = {"groups", "group_names", "hostvars", "inventory_hostname", "ansible_play_hosts"}
 # Says which file and line gives a variable to this host, whatever the groups are called.
-READS_GROUPS = {"validate"}
+READS_GROUPS = {"validate_variables"}
 COMMON_WORDS = {"test", "testing", "development", "production"}
+COLLECTION = "dashtam.stack"
 BARE = {"when", "that", "failed_when", "changed_when", "until"}
 TYPES = {"str", "int", "float", "bool", "dict", "list", "path"}
 JINJA = jinja2.Environment(autoescape=True, extensions=["jinja2.ext.do"])
@@ -108,13 +109,6 @@ class Role:
             for number, line in enumerate(path.read_text().splitlines(), 1):
                 yield path, number, line
 
-    @property
-    def python(self) -> Iterator[tuple[Path, ast.AST]]:
-        """Every node of its plugins."""
-        for path in self.files(".py"):
-            for node in ast.walk(ast.parse(path.read_text())):
-                yield path, node
-
     def files(self, *suffixes: str) -> list[Path]:
         """Return its files, those of its tests left out."""
         found = (path for path in self.folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
@@ -132,7 +126,7 @@ class Role:
         """Its YAML, as Ansible reads it; what only describes is left out."""
         found = {}
         for path in self.files(".yml"):
-            if path.parent.name not in ("meta", "filter_plugins"):
+            if path.parent.name not in ("meta",):
                 found[path] = list(scalars(yaml.compose(path.read_text())))
         return found
 
@@ -168,7 +162,7 @@ class Role:
         calls = (
             task.get(f"ansible.builtin.{how}_role") for _, task in self.tasks for how in ("import", "include")
         )
-        return {call["name"] for call in calls if call}
+        return {call["name"].removeprefix(f"{COLLECTION}.") for call in calls if call}
 
     @cached_property
     def sets(self) -> dict[str, Path]:
@@ -207,6 +201,31 @@ def roles(folder: Path) -> list[Role]:
     return [Role(path) for path in sorted(folder.iterdir()) if (path / "tasks").is_dir()]
 
 
+def plugins_serve_everybody(root: Path, environments: set[str]) -> list[str]:
+    """No plugin knows an environment or reads the inventory, and none but those named makes containers."""
+    faults = []
+    for path in sorted((root / "plugins").rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        # A health check has a key `test`: docker's word.
+        of_docker = {
+            key
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Dict)
+            and any(isinstance(key, ast.Constant) and key.value == "interval" for key in node.keys)
+            for key in node.keys
+        }
+        for node in ast.walk(tree):
+            place = f"{path.relative_to(root)}:{getattr(node, 'lineno', 0)}"
+            if isinstance(node, ast.Constant) and node.value in environments and node not in of_docker:
+                faults.append(f"{place}: names the environment {node.value}")
+            if isinstance(node, ast.Constant) and node.value in INVENTORY and path.stem not in READS_GROUPS:
+                faults.append(f"{place}: reads {node.value} of the inventory")
+            by_sdk = isinstance(node, ast.Attribute) and BY_SDK.search(ast.unparse(node))
+            if by_sdk and path.stem not in ASKS_FOR_ONE:
+                faults.append(f"{place}: {ast.unparse(node)} is for the role container alone")
+    return faults
+
+
 def one_role_makes_each_kind(role: Role) -> list[str]:
     """Only ``container`` calls docker_container, and no other role makes containers in another way."""
     faults = [
@@ -215,7 +234,7 @@ def one_role_makes_each_kind(role: Role) -> list[str]:
         for module, maker in MAKERS.items()
         if role.name != maker and {module, f"community.docker.{module}"} & task.keys()
     ]
-    if role.name in {"container", *ASKS_FOR_ONE}:
+    if role.name == "container":
         return faults
     for path, found in role.documents.items():
         faults += [
@@ -224,9 +243,6 @@ def one_role_makes_each_kind(role: Role) -> list[str]:
             if {"ansible.builtin.command", "ansible.builtin.shell"} & set(scalar.above)
             and (said := BY_CLIENT.search(scalar.value))
         ]
-    for path, node in role.python:
-        if isinstance(node, ast.Attribute) and BY_SDK.search(ast.unparse(node)):
-            faults.append(f"{role.place(path, node.lineno)}: {ast.unparse(node)} is for container alone")
     return faults
 
 
@@ -239,9 +255,6 @@ def no_environment_is_named(role: Role, names: set[str]) -> list[str]:
             if not (scalar.key and scalar.value == "test" and "interval" in scalar.siblings):
                 named = names & {scalar.value, *texts_in(scalar.template)}
                 faults += [f"{role.place(path, scalar.line)}: names the environment {name}" for name in named]
-    for path, node in role.python:
-        if isinstance(node, ast.Constant) and node.value in names:
-            faults.append(f"{role.place(path, node.lineno)}: names the environment {node.value}")
     # In prose, "test" and its like are words as any other; neither /dev nor ci- is one.
     spoken = re.compile(rf"(?<![\w/.-])({'|'.join(names - COMMON_WORDS)})(?![\w/-])")
     for path, number, line in role.lines:
@@ -255,7 +268,7 @@ def the_project_is_not_named(role: Role, name: str) -> list[str]:
     return [
         f"{role.place(path, number)}: speaks of {name}; make it a variable of the role"
         for path, number, line in role.lines
-        if name in line.lower()
+        if name in line.lower().replace(COLLECTION, "")
     ]
 
 
@@ -275,9 +288,6 @@ def reads_its_own_variables_only(role: Role) -> list[str]:
         for name in sorted(names_read(template) - known)
         if not role.owns(name)
     ]
-    for path, node in role.python:
-        if isinstance(node, ast.Constant) and node.value in INVENTORY and role.name not in READS_GROUPS:
-            faults.append(f"{role.place(path, node.lineno)}: reads {node.value} of the inventory")
     # An aliased part of a file is met more than once.
     return list(dict.fromkeys(faults))
 
@@ -352,23 +362,11 @@ def its_interface_is_its_own(role: Role) -> list[str]:
     )
 
 
-def one_is_as_the_other(role: Role, other: Role) -> list[str]:
-    """Two roles that differ in their names, ports and titles alone."""
-    own = re.compile(
-        "a Python web application|an OAuth callback server|an? (app|callback server)|app|callback|8000|8182"
-    )
-    return [
-        f"{role.place(path)}: differs from {other.place(twin)} in more than names"
-        for path in role.files(".yml")
-        for twin in [other.folder / path.relative_to(role.folder)]
-        if not twin.is_file() or own.sub("X", path.read_text()) != own.sub("X", twin.read_text())
-    ]
-
-
 def variables_nobody_declares(root: Path) -> list[str]:
-    """What inventories and playbooks/vars set is a role's argument, or is in validate_options."""
+    """What inventories and playbooks/environment set is a role's argument, or is in validate_options."""
     environment = root / "playbooks/environment/vars/main.yml"
     settings = yaml.safe_load(environment.read_text())
+    defaults = root / "playbooks/environment/defaults/main.yml"
     declared = {name for role in roles(root / "roles") for name in role.options} | settings[
         "validate_options"
     ].keys()
@@ -377,9 +375,9 @@ def variables_nobody_declares(root: Path) -> list[str]:
         for name in settings.keys() - declared
         if not name.startswith("dashtam_")
     ]
-    for path in sorted((root / "inventories").rglob("*.yml")):
+    for path in (defaults, *sorted((root / "inventories").rglob("*.yml"))):
         content = yaml.safe_load(path.read_text())
-        if path.parent.parent.name == "group_vars":
+        if path == defaults or path.parent.name == "group_vars":
             names = set(content)
         else:
             # A file of hosts: what is below a host or `vars`.

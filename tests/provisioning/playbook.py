@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.by_path import ROOT
+from tests.by_path import COLLECTIONS, ROOT
 
 COMMAND = str(Path(sys.executable).with_name("ansible-playbook"))
 HERE = ("-i", "localhost,", "-c", "local")
@@ -15,15 +15,15 @@ def start(
     *arguments: str,
     folder: Path = ROOT,
     config: Path = ROOT,
-    roles: Path = ROOT / "roles",
+    collections: Path = COLLECTIONS,
     stderr: int = subprocess.STDOUT,
     umask: int = -1,
     **environment: str,
 ) -> subprocess.Popen[str]:
-    """Start ansible-playbook in a folder, with the ansible.cfg and the roles of others."""
+    """Start ansible-playbook in a folder, with the ansible.cfg and the collections of others."""
     settings = {
         "ANSIBLE_CONFIG": str(config / "ansible.cfg"),
-        "ANSIBLE_ROLES_PATH": str(roles),
+        "ANSIBLE_COLLECTIONS_PATH": str(collections),
         "ANSIBLE_NOCOLOR": "1",
     }
     return subprocess.Popen(

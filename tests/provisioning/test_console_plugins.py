@@ -15,12 +15,12 @@ import pytest
 from tests.provisioning import playbook
 
 TEXT = ['curl "https://localhost:8000/ready"', "", r"  a\b {{ 1 + 1 }} ü"]
-TELL = {"name": "Tell", "say": {"text": TEXT}}
+TELL = {"name": "Tell", "dashtam.stack.say": {"text": TEXT}}
 FAIL = {"name": "Fail", "ansible.builtin.fail": {"msg": "no"}}
 
 
 def run(options: dict[str, Any]) -> dict[str, Any]:
-    return {"name": "Run", "stream_exec": options}
+    return {"name": "Run", "dashtam.stack.stream_exec": options}
 
 
 def start(folder: Path, tasks: list[dict[str, Any]], *arguments: str) -> subprocess.Popen[str]:
@@ -105,7 +105,10 @@ def test_a_rescued_failure_does_not_hide_the_recorded_code(tmp_path: Path) -> No
 def test_output_appears_while_the_command_runs_also_in_a_pipe(tmp_path: Path) -> None:
     script = "pwd; echo $GREETING; sleep 2; printf 'no end of line'; kill -TERM $$"
     options = {"command": ["sh", "-c", script], "env": {"GREETING": 7}, "workdir": str(tmp_path)}
-    tasks = [run(options) | {"register": "run"}, {"name": "Show", "say": {"text": "code {{ run.rc }}"}}]
+    tasks = [
+        run(options) | {"register": "run"},
+        {"name": "Show", "dashtam.stack.say": {"text": "code {{ run.rc }}"}},
+    ]
     seen = {}
     with start(tmp_path, tasks) as process:
         assert process.stdout is not None
@@ -125,7 +128,10 @@ def test_what_cannot_be_started_is_said_in_one_line(tmp_path: Path) -> None:
         ({"command": ["true"], "user": "postgres"}, "fetch and user need a container"),
     ]
     tasks = [
-        {"block": [run(options)], "rescue": [{"name": "Show", "say": {"text": f"refused {number}"}}]}
+        {
+            "block": [run(options)],
+            "rescue": [{"name": "Show", "dashtam.stack.say": {"text": f"refused {number}"}}],
+        }
         for number, (options, _) in enumerate(complaints)
     ]
     output = play(tmp_path, tasks)

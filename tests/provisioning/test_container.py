@@ -9,6 +9,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
@@ -17,10 +18,10 @@ from ansible.plugins.loader import lookup_loader
 from tests.by_path import ROOT, load
 
 ROLE = "roles/container"
-containers = load(f"{ROLE}/filter_plugins/containers.py")
-container_drift = load(f"{ROLE}/filter_plugins/container_drift.py")
-host_ports = load(f"{ROLE}/lookup_plugins/host_ports.py")
-container_wait = load(f"{ROLE}/action_plugins/container_wait.py")
+containers = load("plugins/filter/containers.py")
+container_drift = load("plugins/filter/container_drift.py")
+host_ports = load("plugins/lookup/host_ports.py")
+container_wait = load("plugins/action/container_wait.py")
 
 OWN = {"own.environment": "blue", "own.instance": "site", "own.checkout": "/home/me/site"}
 IDENTITY = ["own.environment", "own.instance", "own.service", "own.checkout"]
@@ -516,19 +517,19 @@ def test_lines_that_move_a_port_to_one_that_nobody_holds() -> None:
     held = inspected(
         HostConfig__PortBindings={"80/tcp": [{"HostIp": "", "HostPort": "9000"}], "81/tcp": None}
     )
-    assert containers.port_lines(wanted, "site-blue-", survey(), []) == [
-        "web_host_port: 9000",
-        "api_host_port: 9001",
-    ]
-    assert containers.port_lines(wanted, "site-blue-", survey(copy_blue_web=held), []) == [
-        "web_host_port: 9001",
-        "api_host_port: 9002",
-    ]
+
+    def lines(clashes: list[dict[str, Any]], seen: dict[str, Any], bound: list[int]) -> list[str]:
+        proposed = containers.with_free_ports(clashes, seen, bound)
+        told: list[str] = containers.port_lines(proposed, "site-blue-")
+        return told
+
+    assert lines(wanted, survey(), []) == ["web_host_port: 9000", "api_host_port: 9001"]
+    assert lines(wanted, survey(copy_blue_web=held), []) == ["web_host_port: 9001", "api_host_port: 9002"]
     stranger = survey() | {"ports": {"9000": "stranger"}}
     assert 9000 in containers.port_candidates(wanted[:1])
     hyphened = [{"port": 8000, "spec": "site-blue-mail-relay", "holder": "x"}]
-    assert containers.port_lines(hyphened, "site-blue-", survey(), []) == ["mail_relay_host_port: 9000"]
-    assert containers.port_lines(wanted[:1], "site-blue-", stranger, [9001]) == ["web_host_port: 9002"]
+    assert lines(hyphened, survey(), []) == ["mail_relay_host_port: 9000"]
+    assert lines(wanted[:1], stranger, [9001]) == ["web_host_port: 9002"]
 
 
 @pytest.mark.parametrize("kind", ["networks", "volumes"])
@@ -561,15 +562,40 @@ def test_another_environment_or_instance_is_no_other_checkout(labels: dict[str, 
 def test_foreign_volumes(label: str) -> None:
     declared = {"name": "data", "labels": SPEC["labels"]}
 
-    def foreign(**volumes: Any) -> list[str]:
+    def foreign(**volumes: Any) -> list[tuple[str, str]]:
         seen = survey() | {"volumes": volumes}
-        names: list[str] = containers.foreign_volumes([declared], seen, IDENTITY)
-        return names
+        told = containers.foreign_objects([], {}, [declared], seen, IDENTITY)
+        return [(one["kind"], one["name"]) for one in told]
 
     assert foreign() == []
     assert foreign(data={"Labels": SPEC["labels"] | {"more": "1"}}, other={"Labels": {}}) == []
-    assert foreign(data={"Labels": SPEC["labels"] | {label: "other"}}) == ["data"]
-    assert foreign(data={"Labels": None}) == ["data"]
+    assert foreign(data={"Labels": SPEC["labels"] | {label: "other"}}) == [("volume", "data")]
+    assert foreign(data={"Labels": None}) == [("volume", "data")]
+
+
+def test_volumes_are_declared_by_the_mounts_that_make_them() -> None:
+    ours = {"type": "volume", "source": "data", "target": "/data", "labels": {"own": "yes"}}
+    others = [{"type": "volume", "source": "cache", "target": "/cache"}, {"type": "tmpfs", "target": "/tmp"}]
+    specs = [SPEC | {"mounts": [*others, ours]}, SPEC | {"mounts": []}]
+    assert containers.declared_volumes(specs) == [{"name": "data", "labels": {"own": "yes"}}]
+
+
+@pytest.mark.parametrize(
+    ("found", "state"),
+    [
+        (None, "missing"),
+        ({"Labels": {"own": "yes"}, "Internal": True}, "present"),
+        ({"Labels": {"own": "yes"}, "Internal": False}, "changed"),
+        ({"Labels": {"own": "no"}, "Internal": True}, "foreign"),
+        ({"Labels": None, "Internal": True}, "foreign"),
+    ],
+)
+def test_the_state_of_a_declared_network(found: dict[str, Any] | None, state: str) -> None:
+    declared = {"name": SPEC["network"], "internal": True, "labels": {"own": "yes"}}
+    seen = survey() | {"networks": {SPEC["network"]: found} if found else {}}
+    assert containers.network_states([SPEC], [declared], seen) == {SPEC["network"]: state}
+    # Of a network that nobody declares only the presence counts.
+    assert containers.network_states([SPEC], [], seen) == {SPEC["network"]: "present" if found else "missing"}
 
 
 def test_redaction_hides_what_may_be_a_secret_and_nothing_else() -> None:
@@ -583,7 +609,10 @@ def test_redaction_hides_what_may_be_a_secret_and_nothing_else() -> None:
         "LOG_LEVEL": "DEBUG",
     }
     text = "sql://me:pass@host pass key-1 secret-1 12345 yes DEBUG"
-    assert containers.container_redact(text, [{"env": {}}, {"env": env}]) == "*** *** *** *** *** yes DEBUG"
+    assert (
+        containers.container_redact(text, [{"env": {}}, {"env": env}])
+        == "sql://me:***@host *** *** *** *** yes DEBUG"
+    )
 
 
 @pytest.mark.parametrize(
@@ -648,7 +677,7 @@ def free_port() -> int:
 def test_a_listeners_port_is_taken_and_the_listener_named(
     listener: int, free_port: int, address: str
 ) -> None:
-    lookup_loader.add_directory(str(ROOT / ROLE / "lookup_plugins"))
+    lookup_loader.add_directory(str(ROOT / "plugins/lookup"))
     plugin = lookup_loader.get("host_ports")
     (answer,) = plugin.run([str(listener), [free_port]], address=address)
     assert answer["bound"] == [listener]
@@ -681,6 +710,16 @@ def test_a_connection_does_not_hold_the_port_it_comes_from() -> None:
         socket.create_connection(server.getsockname()) as one,
     ):
         assert host_ports.holders([one.getsockname()[1]]) == {}
+
+
+def test_who_holds_a_port_may_stay_unknown(listener: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_kind: str) -> None:
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil, "net_connections", refuse)
+    assert host_ports.holders([listener]) == {}
+    monkeypatch.setattr(host_ports, "psutil", None)
+    assert host_ports.holders([listener]) == {}
 
 
 @pytest.mark.parametrize("fraction", ["", ".9", ".912345678"])

@@ -11,11 +11,10 @@ import pytest
 
 from tests.by_path import load
 
-drift = load("playbooks/filter_plugins/drift.py")
-file_modes = load("playbooks/lookup_plugins/file_modes.py")
-env_file = load("roles/env_file/action_plugins/env_file.py")
-postgres = load("roles/postgres/filter_plugins/postgres_drift.py")
-redis = load("roles/redis/filter_plugins/redis_drift.py")
+drift = load("plugins/filter/drift.py")
+env_file = load("plugins/action/env_file.py")
+postgres = load("plugins/filter/postgres_drift.py")
+redis = load("plugins/filter/redis_drift.py")
 
 OWN = {"own.environment": "blue", "own.instance": "site"}
 NETWORK = {"Internal": False, "Driver": "bridge", "Options": {}, "Labels": OWN}
@@ -100,18 +99,15 @@ def test_modes_and_owners(tmp_path: Path, declared: dict[str, Any], mode: int, l
     own = file.stat().st_uid
     names = {"FILE": str(file), "OWN": str(own), "OTHER": str(own + 1)}
     wanted = {key: names.get(str(value), value) for key, value in declared.items()} | {"path": str(file)}
-    (found,) = file_modes.LookupModule().run([[str(file), str(tmp_path / "missing")]])
     for word, value in names.items():
         lines = [line.replace(word, value) for line in lines]
-    assert drift.drift_report(drift.files_drift(found, [wanted])) == lines
+    assert drift.drift_report(drift.files_drift([wanted])) == lines
 
 
 def test_a_file_that_is_not_there() -> None:
     gone = {"path": "/gone", "mode": "0600"}
-    assert drift.files_drift({}, [gone | {"optional": True}]) == []
-    assert drift.drift_report(drift.files_drift({}, [gone])) == [
-        "/gone: file: declared present, running missing"
-    ]
+    assert drift.files_drift([gone | {"optional": True}]) == []
+    assert drift.drift_report(drift.files_drift([gone])) == ["/gone: file: declared present, running missing"]
 
 
 BODY = "A=1\nB='x y'\n"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
+import platform
+import pwd
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,11 +16,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 
-from tests.by_path import load
+from tests.by_path import ROOT, load
+from tests.provisioning import playbook
 
-engine_status = load("roles/engine/lookup_plugins/engine_status.py")
-engine_host = load("roles/engine/lookup_plugins/engine_host.py")
+engine_status = load("plugins/lookup/engine_status.py")
+VARS = ROOT / "roles/engine/vars/main.yml"
 
 
 @contextmanager
@@ -150,23 +157,61 @@ def test_ssh_leads_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     assert engine_status.status("1.41", "/")["state"] == "blind"
 
 
-def test_who_is_no_member() -> None:
-    assert engine_host.member("root", "no-such-group") is False
-    assert engine_host.member("root", "root") is True
+ASK = """
+- name: Ask this machine what the role asks it
+  hosts: localhost
+  gather_facts: false
+  vars_files: [VARS]
+  vars: {engine_group: root, engine_found: {password: false}}
+  tasks:
+    - name: Compare
+      ansible.builtin.assert:
+        that:
+          - __engine_user == expected.user
+          - __engine_become == expected.become
+          - __engine_client == expected.client
+          - __engine_system[0] == expected.system
+          - __engine_member == expected.member
+    - name: Ask of a member of no group
+      ansible.builtin.assert: {that: not __engine_member}
+      vars: {engine_group: no-such-group}
+    - name: Ask of somebody who cannot become root
+      ansible.builtin.assert: {that: not __engine_privileged}
+      vars: {__engine_become: true, __engine_sudo: false}
+    - name: Ask of somebody who gave a password
+      ansible.builtin.assert: {that: __engine_privileged}
+      vars: {__engine_become: true, __engine_sudo: true, engine_found: {password: true}}
+"""
+
+
+def test_what_this_machine_is(tmp_path: Path) -> None:
+    user = pwd.getpwuid(os.geteuid())
+    expected = {
+        "user": user.pw_name,
+        "become": user.pw_uid != 0,
+        "client": shutil.which("docker") is not None,
+        "system": platform.system(),
+        "member": "root" in [grp.getgrgid(gid).gr_name for gid in os.getgrouplist(user.pw_name, user.pw_gid)],
+    }
+    play = ASK.replace("VARS", str(VARS))
+    playbook.finish(playbook.start_alone(tmp_path, play, "-e", json.dumps({"expected": expected})))
 
 
 @pytest.mark.parametrize(
-    ("release", "expected"),
+    ("system", "expected"),
     [
-        ({"ID": "debian"}, "debian"),
-        ({"ID": "ubuntu", "ID_LIKE": "debian"}, "debian"),
-        ({"ID": "linuxmint", "ID_LIKE": "ubuntu debian"}, "debian"),
-        ({"ID": "fedora"}, "fedora"),
-        ({"ID": "rocky", "ID_LIKE": "rhel centos fedora"}, "fedora"),
-        ({"ID": "arch"}, "linux"),
+        ("Linux debian", "debian"),
+        ("Linux ubuntu debian", "debian"),
+        ("Linux linuxmint ubuntu debian", "debian"),
+        ("Linux fedora", "fedora"),
+        ("Linux rocky rhel centos fedora", "fedora"),
+        ("Linux arch", "linux"),
+        ("Linux", "linux"),
+        ("Darwin", "darwin"),
     ],
 )
-def test_families(monkeypatch: pytest.MonkeyPatch, release: dict[str, str], expected: str) -> None:
-    monkeypatch.setattr(engine_host.platform, "freedesktop_os_release", lambda: release)
-    monkeypatch.setattr(engine_host.platform, "system", lambda: "Linux")
-    assert engine_host.system() == expected
+def test_families(system: str, expected: str) -> None:
+    loader = DataLoader()
+    template = loader.load_from_file(str(VARS), trusted_as_template=True)["__engine_family"]
+    variables = {"__engine_system": system.split()}
+    assert Templar(loader=loader, variables=variables).template(template) == expected

@@ -23,8 +23,8 @@ from tests.provisioning import playbook
 
 DOCKER = shutil.which("docker") or ""
 
-quoting = load("roles/env_file/filter_plugins/dotenv_value.py")
-env_file = load("roles/env_file/action_plugins/env_file.py")
+quoting = load("plugins/filter/dotenv_value.py")
+env_file = load("plugins/action/env_file.py")
 
 
 def every_short_value() -> list[str]:
@@ -278,7 +278,7 @@ PLAY = """
   gather_facts: false
   tasks:
     - name: Render
-      ansible.builtin.import_role: {name: env_file}
+      ansible.builtin.import_role: {name: dashtam.stack.env_file}
       vars:
         env_file_path: "{{ playbook_dir }}/.env.dev"
         env_file_template: "{{ project }}/templates/env.j2"

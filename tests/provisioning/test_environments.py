@@ -249,13 +249,11 @@ AWKWARD = "owner %@:/#$'\" space"
 WIRED = """
 - hosts: all
   gather_facts: false
-  vars_files: [ROOT/playbooks/environment/vars/main.yml]
+  roles: [ROOT/playbooks/environment]
   vars:
     dashtam_checkout: /checkout
     keys_values: {POSTGRES_PASSWORD: &awkward AWKWARD, APP_POSTGRES_PASSWORD: *awkward}
   tasks:
-    - ansible.builtin.import_role: {name: keys}
-      when: false
     - ansible.builtin.debug:
         msg: "URLS: {{ [dashtam_app_env.DATABASE_URL, dashtam_app_env.APP_DATABASE_URL] | to_json }}"
     - ansible.builtin.debug:
@@ -336,9 +334,46 @@ def test_the_fakes_browser_address_is_one_that_can_be_reached(declared: Declared
     }
 
 
-def test_what_test_and_ci_say_twice_is_the_same() -> None:
-    folders = [ROOT / f"inventories/{name}/group_vars/disposable" for name in ("test", "ci")]
-    said = [
-        {path.name: yaml.safe_load(path.read_text()) for path in folder.glob("*.yml")} for folder in folders
-    ]
-    assert said[0] == said[1] != {}
+def said(environment: str) -> dict[str, Any]:
+    """Return what an environment's one inventory file sets."""
+    folder = ROOT / f"inventories/{environment}"
+    files = [path for path in (folder / "group_vars").rglob("*") if path.is_file()]
+    assert files == [folder / f"group_vars/{environment}.yml"]
+    content: dict[str, Any] = yaml.safe_load(files[0].read_text())
+    return content
+
+
+@pytest.mark.parametrize("environment", clean_plan.ENVIRONMENTS)
+def test_an_inventory_is_one_file_on_one_screen_that_repeats_no_default(environment: str) -> None:
+    defaults = {
+        name: value
+        for path in (
+            ROOT / "playbooks/environment/defaults/main.yml",
+            *ROOT.glob("roles/*/defaults/main.yml"),
+        )
+        for name, value in (yaml.safe_load(path.read_text()) or {}).items()
+    }
+    repeated = {
+        name for name, value in said(environment).items() if name in defaults and defaults[name] == value
+    }
+    assert repeated == set()
+    lines = (ROOT / f"inventories/{environment}/group_vars/{environment}.yml").read_text().splitlines()
+    assert len(lines) <= 30
+
+
+@pytest.mark.parametrize("environment", clean_plan.ENVIRONMENTS)
+def test_the_group_disposable_holds_the_environments_that_say_so(environment: str) -> None:
+    groups = yaml.safe_load((ROOT / f"inventories/{environment}/hosts.yml").read_text())["all"]["children"]
+    listed = environment in groups.get("disposable", {}).get("children", {})
+    assert listed is said(environment).get("dashtam_disposable", False)
+
+
+def test_one_switch_makes_an_environment_disposable(declared: Declared, tmp_path: Path) -> None:
+    found = declare(tmp_path, "--limit", "dev", "-e", "dashtam_disposable=yes dashtam_restart_policy=always")
+    assert found["dev"]["volumes"] == {}
+    postgres = found["dev"]["containers"]["postgres"]
+    assert settings(postgres) | FAST == settings(postgres)
+    assert {spec["restart_policy"] for spec in found["dev"]["containers"].values()} == {"always"}
+    # Its mode is another matter.
+    before, after = (each["dev"]["containers"]["app"]["env"] for each in (declared, found))
+    assert before == after

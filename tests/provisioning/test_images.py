@@ -14,8 +14,8 @@ from tests.by_path import ROOT, load
 
 FILES = ROOT / "roles/images/files"
 
-plan = load("roles/images/lookup_plugins/images_plan.py")
-build = load("roles/images/action_plugins/images_build.py")
+plan = load("plugins/lookup/images_plan.py")
+build = load("plugins/action/images_build.py")
 
 OFFICIAL = {
     "postgres": "postgres:17",

@@ -9,12 +9,14 @@ import stat
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
-from tests.by_path import load
+from tests.by_path import ROOT, load
 from tests.provisioning import playbook
 
 NAMES: dict[str, dict[str, Any]] = {
@@ -24,9 +26,8 @@ NAMES: dict[str, dict[str, Any]] = {
 }
 
 
-store = load("roles/keys/action_plugins/keys_store.py")
-local = load("roles/keys/action_plugins/keys_local.py")
-url_quote = load("roles/keys/filter_plugins/url_quote.py").url_quote
+store = load("plugins/action/keys_store.py")
+local = load("plugins/action/keys_local.py")
 
 
 def provide(path: Path, **changes: Any) -> tuple[dict[str, str], bool]:
@@ -56,7 +57,6 @@ def test_kinds() -> None:
     assert len(store.generate("password", 24)) == 24
     assert store.generate("password").isalnum()
     assert len(base64.urlsafe_b64decode(store.generate("base64_32"))) == 32
-    assert url_quote(store.generate("token")) != ""
     assert store.generate("token") != store.generate("token")
     with pytest.raises(store.Problem, match="keys_names: no kind 'pasword'"):
         store.generate("pasword")
@@ -165,11 +165,19 @@ def test_runs_at_the_same_time_agree(path: Path) -> None:
     assert all(result == results[0] for result in results)
 
 
-@pytest.mark.parametrize("password", ["p%a@s:s/w#o$r'd\" \\?&=+~ü", "{{ 1 + 1 }}", "%2F"])
-def test_url_quote_keeps_a_password_within_its_part(password: str) -> None:
-    url = urlsplit(f"postgresql://user:{url_quote(password)}@postgres:5432/name")
-    assert (url.hostname, url.port, url.path, url.query, url.fragment) == ("postgres", 5432, "/name", "", "")
-    assert unquote(url.password or "") == password
+@pytest.mark.parametrize("password", ["p%a@s:s/w#o$r'd\" \\?&=+~ü", "{{ 1 + 1 }}", "%2F", "😀 \t\n"])
+def test_a_url_keeps_a_password_within_its_part(password: str) -> None:
+    declared = yaml.safe_load((ROOT / "playbooks/environment/vars/main.yml").read_text())["dashtam_app_env"]
+    variables = {
+        "keys_values": {"POSTGRES_PASSWORD": password},
+        "postgres_owner": "o",
+        "postgres_database": "d",
+    }
+    template = trust_as_template(declared["DATABASE_URL"])
+    url = urlsplit(Templar(loader=DataLoader(), variables=variables).template(template))
+    assert (url.hostname, url.port, url.path, url.query, url.fragment) == ("postgres", 5432, "/d", "", "")
+    assert url.password == quote(password, safe="")
+    assert unquote(url.password) == password
 
 
 def test_container_variables_are_taken_as_written_and_role_variables_as_yaml(path: Path) -> None:
@@ -219,12 +227,12 @@ PLAY = """
     folder: "{{ playbook_dir }}/env"
   tasks:
     - name: Local
-      ansible.builtin.import_role: {name: keys, tasks_from: local_file}
+      ansible.builtin.import_role: {name: dashtam.stack.keys, tasks_from: local_file}
       vars:
         keys_local_file: "{{ folder }}/local.yml"
         keys_local_template: "{{ playbook_dir }}/local.yml.j2"
     - name: Keys
-      ansible.builtin.import_role: {name: keys}
+      ansible.builtin.import_role: {name: dashtam.stack.keys}
       vars:
         keys_file: "{{ folder }}/secrets.yml"
         keys_names: {PASSWORD: {kind: password}, TOKEN: {kind: token}}

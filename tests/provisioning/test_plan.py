@@ -106,10 +106,10 @@ def test_the_page_of_variables_is_up_to_date() -> None:
             "| `redis_tmpfs_size` | `1G` |  |  |  |  |",
         ),
         (
-            "inventories/dev/group_vars/dev/app.yml",
+            "inventories/dev/group_vars/dev.yml",
             "app_reload: true",
             "app_reload: 1",
-            "| `app_reload` | `false` |  | [`1`](../inventories/dev/group_vars/dev/app.yml) |  |  |",
+            "| `app_reload` | `false` |  | [`1`](../inventories/dev/group_vars/dev.yml) |  |  |",
         ),
         (
             "playbooks/environment/vars/main.yml",

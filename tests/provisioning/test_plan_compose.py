@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import yaml
@@ -13,7 +14,7 @@ from ansible.errors import AnsibleFilterError
 from tests.by_path import load
 from tests.provisioning import clean_plan, playbook
 
-filters = load("playbooks/filter_plugins/plan_compose.py")
+filters = load("plugins/filter/plan_compose.py")
 IMAGES = {name: f"example/{name}:1" for name in ("postgres", "redis", "app")}
 SETUP = {"service": "postgres", "script": "echo $1", "sql": "SELECT 1", "environment": {"DATABASE": "it's"}}
 
@@ -101,7 +102,7 @@ def test_the_database_is_set_up(compose: dict[str, Any]) -> None:
 @pytest.mark.parametrize("password", ["plain", "Pa5s %@:/#?&\\\\n$'\" wörd", "%41", "\\x41"])
 def test_passwords_are_read_from_the_urls(compose: dict[str, Any], tmp_path: Path, password: str) -> None:
     for name in compose["secrets"]:
-        quoted = load("roles/keys/filter_plugins/url_quote.py").url_quote(password)
+        quoted = quote(password, safe="")
         (tmp_path / name).write_text(f"postgresql+asyncpg://someone:{quoted}@postgres:5432/dashtam")
     script = (
         compose["configs"]["setup.sh"]["content"].replace("$$", "$").replace("/run/secrets", str(tmp_path))

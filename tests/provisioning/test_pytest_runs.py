@@ -12,7 +12,7 @@ import pytest
 
 from tests.by_path import ROOT, load
 
-plugin = load("playbooks/filter_plugins/pytest_runs.py")
+plugin = load("plugins/filter/pytest_runs.py")
 
 CONTAINER = ["tests/unit", "tests/integration", "tests/api", "tests/smoke"]
 HOST = ["tests/provisioning", "tests/guard"]

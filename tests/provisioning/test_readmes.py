@@ -16,6 +16,7 @@ from tests.by_path import ROOT
 
 ROLES = ROOT / "roles"
 NAMES = sorted(path.parents[1].name for path in ROLES.glob("*/meta/argument_specs.yml"))
+PREFIX = "dashtam.stack."
 
 
 def readme(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -106,10 +107,10 @@ def test_an_example_gives_what_is_required_and_nothing_unknown(role: str) -> Non
     assert plays
     for play in plays:
         given = {**play.get("vars", {})}
-        calls = [(name, "main") for name in play.get("roles", [])]
+        calls = [(name.removeprefix(PREFIX), "main") for name in play.get("roles", [])]
         for task in play.get("tasks", []):
             arguments = task["ansible.builtin.import_role"]
-            calls.append((arguments["name"], arguments.get("tasks_from", "main")))
+            calls.append((arguments["name"].removeprefix(PREFIX), arguments.get("tasks_from", "main")))
             given |= task.get("vars", {})
         assert role in {name for name, _ in calls}
         options = {name: specs(name)[entry]["options"] for name, entry in calls}

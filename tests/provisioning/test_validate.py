@@ -14,7 +14,7 @@ import pytest
 from tests.by_path import load
 from tests.provisioning import playbook
 
-plugin = load("roles/validate/action_plugins/validate_variables.py")
+plugin = load("plugins/action/validate_variables.py")
 
 BLUE = "inventory/group_vars/blue/engine.yml"
 
@@ -85,7 +85,7 @@ def validate(tmp_path: Path) -> Validate:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         role = {
-            "role": "validate",
+            "role": "dashtam.stack.validate",
             "validate_roles": ["engine"],
             "validate_roles_path": str(tmp_path / "specs"),
             "validate_files": [str(tmp_path / "local.yml")],

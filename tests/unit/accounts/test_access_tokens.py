@@ -9,12 +9,11 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from src.accounts import access_tokens
 from src.accounts.access_tokens import Access, InvalidAccessTokenError
+from tests.properties import given, st
 
 KEY = SecretStr("Zq8vN2xLr4Ta9KpWm3Hs7Yd1Bf6Gc5Ej0UiOoPqZq8vN2xLr4Ta9KpWm3Hs7Yd1Bf6")
 USER = uuid.UUID(int=1)

@@ -1,10 +1,9 @@
 """One spelling of each address."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from src.accounts import addresses
+from tests.properties import given, st
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,10 @@ import os
 import pytest
 from argon2 import Parameters, PasswordHasher, Type, extract_parameters
 from argon2.profiles import RFC_9106_LOW_MEMORY
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from src.accounts import passwords
+from tests.properties import given, st
 
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 new_password = TypeAdapter(passwords.NewPassword)

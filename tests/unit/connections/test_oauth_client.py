@@ -7,8 +7,6 @@ from typing import Any
 
 import httpx2
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from src.connections.oauth_client import (
     KNOWN_ERRORS,
@@ -25,6 +23,7 @@ from src.connections.oauth_client import (
 )
 from src.core.config import Settings, load
 from src.provider_types import ProviderType, define_all
+from tests.properties import given, st
 
 REASONS = {f"invalid_{name}" for name in TokenAnswer.model_fields} | {
     "http_200",

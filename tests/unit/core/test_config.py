@@ -1,8 +1,6 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sqlalchemy import make_url
 from sqlalchemy.engine import URL
 
@@ -14,6 +12,7 @@ from src.core.config import (
     Settings,
     load,
 )
+from tests.properties import given, st
 
 
 def refusal(settings: type[CallbackSettings] | type[OwnerSettings] | type[Settings]) -> str:

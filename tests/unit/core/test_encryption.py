@@ -2,12 +2,11 @@ import base64
 import uuid
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from src.core.encrypted_rows import COLUMNS, TABLE
 from src.core.encryption import DecryptionError, Keyring, UnknownKeyError, key_id_of
 from src.models import metadata
+from tests.properties import given, st
 
 ROW = uuid.UUID("6b1f5b0e-7d5c-4a53-9a5e-0d9a4c1b2f3e")
 PLACE = {"table": "provider_tokens", "column": "access_token_encrypted", "row_id": ROW}

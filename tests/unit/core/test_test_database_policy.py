@@ -3,8 +3,6 @@
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sqlalchemy import make_url
 
 from src.core.test_database_policy import (
@@ -13,6 +11,7 @@ from src.core.test_database_policy import (
     read_identity,
     read_target,
 )
+from tests.properties import given, st
 
 PASSWORD = "5tr0ng-pa55word"
 URL = f"postgresql+asyncpg://owner:{PASSWORD}@postgres:5432/dashtam_test"

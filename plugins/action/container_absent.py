@@ -1,0 +1,98 @@
+"""Take away everything that carries given labels, and nothing else."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import docker
+from ansible.plugins.action import ActionBase
+from ansible_collections.dashtam.stack.plugins.module_utils import engine
+from docker.errors import NotFound
+
+DOCUMENTATION = """
+name: container_absent
+short_description: Remove containers and networks, and volumes if told to, by their labels
+description:
+  - All containers are stopped at once, each with its own stop signal and time, and removed with their
+    anonymous volumes.
+  - One call where the modules need one for each object.
+options:
+  labels:
+    description: Labels that an object must carry, all of them and with these values.
+    type: dict
+    required: true
+  volumes:
+    description: Whether named volumes go too.
+    type: bool
+    default: false
+"""
+
+RETURN = """
+containers:
+  description: Names of the containers that were removed.
+  type: list
+networks:
+  description: Names of the networks that were removed.
+  type: list
+volumes:
+  description: Names of the volumes found; removed if O(volumes).
+  type: list
+"""
+
+
+class ActionModule(ActionBase):
+    """Find by labels, stop and remove in parallel."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the module-like result, see RETURN."""
+        result = super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(
+            argument_spec={
+                "labels": {"type": "dict", "required": True},
+                "volumes": {"type": "bool", "default": False},
+            }
+        )
+        if not arguments["labels"]:
+            return result | {
+                "failed": True,
+                "msg": "labels is empty: that would be everything on this engine",
+            }
+        filters = {"label": [f"{key}={value}" for key, value in arguments["labels"].items()]}
+        with engine.client(timeout=120) as client:
+            containers = client.containers(all=True, filters=filters)
+            networks = client.networks(filters=filters)
+            volumes = client.volumes(filters=filters)["Volumes"] or []
+            if not self._task.check_mode:
+                _remove(client, containers, networks, volumes if arguments["volumes"] else [])
+        found = {
+            "containers": sorted(entry["Names"][0].removeprefix("/") for entry in containers),
+            "networks": sorted(entry["Name"] for entry in networks),
+            "volumes": sorted(entry["Name"] for entry in volumes),
+        }
+        changed = bool(containers or networks or (volumes and arguments["volumes"]))
+        return result | found | {"changed": changed}
+
+
+def _remove(
+    client: docker.APIClient,
+    containers: list[dict[str, Any]],
+    networks: list[dict[str, Any]],
+    volumes: list[dict[str, Any]],
+) -> None:
+    def one(container: dict[str, Any]) -> None:
+        try:
+            client.stop(container["Id"])
+            client.remove_container(container["Id"], v=True, force=True)
+        except NotFound:
+            pass  # somebody else removed it meanwhile: that is what was asked for
+
+    with ThreadPoolExecutor(max_workers=max(len(containers), 1)) as pool:
+        list(pool.map(one, containers))
+    for network in networks:
+        client.remove_network(network["Id"])
+    for volume in volumes:
+        client.remove_volume(volume["Name"])

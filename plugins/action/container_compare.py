@@ -1,0 +1,121 @@
+"""Compare declared containers, with their networks and volumes, with what the engine has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.dashtam.stack.plugins.filter.container_drift import container_drift
+from ansible_collections.dashtam.stack.plugins.filter.containers import (
+    container_hash,
+    container_states,
+    declared_volumes,
+    foreign_objects,
+    network_states,
+)
+from ansible_collections.dashtam.stack.plugins.module_utils import engine
+from ansible_collections.dashtam.stack.plugins.module_utils.survey import survey
+
+DOCUMENTATION = """
+name: container_compare
+short_description: Say what differs between declared containers and the engine
+description:
+  - Changes nothing, and calls no module. Nothing it returns holds a secret.
+  - Fails where an object bears a declared name and somebody else's labels.
+options:
+  specs:
+    description: The containers (role C(container), C(container_specs)).
+    type: list
+    elements: dict
+    required: true
+  networks:
+    description: Networks as dicts with C(name), C(internal) and C(labels); the rest need only exist.
+    type: list
+    elements: dict
+    default: []
+  labels:
+    description: Objects that carry these are part of the answer, declared or not.
+    type: dict
+    required: true
+  identity_labels:
+    description: The labels that tell ours from somebody else's.
+    type: list
+    elements: str
+    required: true
+  hash_label:
+    description: The label that holds a declaration's hash.
+    type: str
+    required: true
+  log:
+    description: C(driver) and C(options) that every container has.
+    type: dict
+    required: true
+  refuse:
+    description: Whether somebody else's object is a failure; else it is a state as any other.
+    type: bool
+    default: true
+"""
+
+RETURN = """
+states:
+  description: See the filter C(container_states).
+  type: list
+networks:
+  description: Declared network to C(missing), C(changed), C(foreign) or C(present).
+  type: dict
+survey:
+  description: What the lookup C(docker_survey) returns, each declared container with its C(Drift).
+  type: dict
+"""
+
+REFUSAL = """\
+The {kind} {name} exists and is not ours: {reason}.
+Nothing was touched. Remove it (docker {remove} {name}) or use another instance name."""
+REMOVE = {"container": "rm -f", "network": "network rm", "volume": "volume rm"}
+
+
+class ActionModule(ActionBase):
+    """Look, compare, refuse what is somebody else's."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the module-like result, see RETURN."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(
+            argument_spec={
+                "specs": {"type": "list", "elements": "dict", "required": True},
+                "networks": {"type": "list", "elements": "dict", "default": []},
+                "labels": {"type": "dict", "required": True},
+                "identity_labels": {"type": "list", "elements": "str", "required": True},
+                "hash_label": {"type": "str", "required": True},
+                "log": {"type": "dict", "required": True},
+                "refuse": {"type": "bool", "default": True},
+            }
+        )
+        specs, networks, hash_label = (arguments[name] for name in ("specs", "networks", "hash_label"))
+        volumes = declared_volumes(specs)
+        names = {entry["name"] for entry in [*specs, *networks, *volumes]} | {
+            spec["network"] for spec in specs
+        }
+        images = sorted({spec["image"] for spec in specs})
+        with engine.client() as client:
+            found = survey(client, names, arguments["labels"], images=images, environments=True)
+        about_networks = network_states(specs, networks, found)
+        # A network that will be made again is as good as missing to the containers on it.
+        kept = {
+            name: each for name, each in found["networks"].items() if about_networks.get(name) != "changed"
+        }
+        hashes = {spec["name"]: container_hash(spec) for spec in specs}
+        found = container_drift(found | {"networks": kept}, specs, hashes, hash_label, arguments["log"]) | {
+            "networks": found["networks"]
+        }
+        states = container_states(specs, found, arguments["identity_labels"], hash_label)
+        foreign = foreign_objects(states, about_networks, volumes, found, arguments["identity_labels"])
+        if foreign and arguments["refuse"]:
+            return result | {
+                "failed": True,
+                "msg": REFUSAL.format(**foreign[0], remove=REMOVE[foreign[0]["kind"]]),
+            }
+        return result | {"changed": False, "states": states, "networks": about_networks, "survey": found}

@@ -1,0 +1,51 @@
+"""Restart containers, all at once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.dashtam.stack.plugins.module_utils import engine
+
+DOCUMENTATION = """
+name: container_restart
+short_description: Restart containers
+description:
+  - Each is stopped with its own stop signal and time and started again; none is created.
+  - Does not wait until they are ready.
+options:
+  names:
+    description: Names of the containers.
+    type: list
+    elements: str
+    required: true
+"""
+
+
+class ActionModule(ActionBase):
+    """Stop and start, a thread each."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the module-like result."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(
+            argument_spec={"names": {"type": "list", "elements": "str", "required": True}}
+        )
+        names = arguments["names"]
+        if names and not self._task.check_mode:
+            with ThreadPoolExecutor(max_workers=len(names)) as pool:
+                list(pool.map(_restart, names))
+        return result | {"changed": bool(names)}
+
+
+def _restart(name: str) -> None:
+    # A client each, as requests' sessions are not for several threads.
+    with engine.client(timeout=120) as client:
+        if client.inspect_container(name)["State"]["Paused"]:
+            client.unpause(name)
+        client.stop(name)
+        client.start(name)

@@ -1,0 +1,206 @@
+"""Wait until containers are ready, or say at once why one never will be."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import docker
+from ansible.plugins.action import ActionBase
+from ansible_collections.dashtam.stack.plugins.module_utils import engine
+from docker.errors import APIError, DockerException
+from requests.exceptions import RequestException
+
+DOCUMENTATION = """
+name: container_wait
+short_description: Wait until a command succeeds in each container
+description:
+  - Asks each container's own readiness command through the engine's exec API. It waits for no health check's
+    interval and needs no route to the container, which an internal network and macOS do not have.
+  - Fails at once, with the last log lines, when a container exits, restarts or turns unhealthy.
+  - P(community.docker.docker_container#module) with C(state=healthy) does neither.
+  - A container can also be asked a question, whose answer is nothing where all is well. Any other answer ends
+    the wait, as what it tells of may be why others never become ready.
+options:
+  containers:
+    description:
+      - Dicts with C(name) and C(ready) (the command and its arguments). C(question) is optional, a dict with
+        C(command), C(user), C(environment) and C(at_once) (whether not to wait until it is ready).
+    type: list
+    elements: dict
+    required: true
+  timeout:
+    description: Seconds that all of them have together.
+    type: int
+    default: 120
+  log_lines:
+    description: Log lines shown of a container that failed.
+    type: int
+    default: 15
+"""
+
+RETURN = """
+seconds:
+  description: Container name to the seconds between its start and the first look that found it ready.
+  type: dict
+answers:
+  description: Container name to C(rc) and C(output) of its question, where it was asked.
+  type: dict
+different:
+  description: Whether a question was answered otherwise than with nothing, which ended the wait.
+  type: bool
+"""
+
+
+class NotReadyError(Exception):
+    """A container that will not become ready; its message is for people."""
+
+
+def started_seconds_ago(started_at: str) -> float:
+    """Return the age of the engine's RFC 3339 time stamp in seconds."""
+    # Nanoseconds are more than datetime takes.
+    moment = datetime.fromisoformat(started_at.split(".")[0].removesuffix("Z") + "+00:00")
+    fraction = float("0." + started_at.split(".")[1].rstrip("Z")) if "." in started_at else 0.0
+    return (datetime.now(UTC) - moment).total_seconds() - fraction
+
+
+def wait_for_one(
+    client: docker.APIClient, name: str, command: list[str], deadline: float, stop: threading.Event
+) -> float | None:
+    """Return the seconds between the container's start and the look that found it ready, None on ``stop``.
+
+    :raises NotReadyError: it exited, restarted, turned unhealthy, does not exist, or the deadline passed.
+    """
+    begun = time.monotonic()
+    restarts = None
+    last = "its readiness command has not answered yet"
+    while not stop.is_set():
+        try:
+            found = client.inspect_container(name)
+        except docker.errors.NotFound:
+            raise NotReadyError(f"{name} does not exist any more") from None
+        state = found["State"]
+        if restarts is None:
+            restarts = found["RestartCount"]
+        if state["Status"] in ("exited", "dead", "removing", "paused"):
+            raise NotReadyError(f"{name} is {state['Status']}, exit code {state['ExitCode']}")
+        if state["Restarting"] or found["RestartCount"] > restarts:
+            raise NotReadyError(f"{name} keeps restarting, exit code {state['ExitCode']}")
+        try:
+            code, output = engine.execute(client, name, command)
+            if code == 0:
+                return started_seconds_ago(state["StartedAt"])
+            last = output.strip() or last
+        except APIError as error:
+            # It stopped between the look and the question; the next look says why.
+            last = error.explanation or str(error)
+        # After the question: a container that has just recovered stays unhealthy until the next interval.
+        if (state.get("Health") or {}).get("Status") == "unhealthy":
+            raise NotReadyError(f"{name} is unhealthy: {state['Health']['Log'][-1]['Output'].strip()}")
+        if time.monotonic() > deadline:
+            raise NotReadyError(f"{name} is not ready in time; it last said: {last}")
+        # A question costs the engine a process: ten a second, for long, keep a busy machine busy.
+        time.sleep(max(0.1, (time.monotonic() - begun) / 10))
+    return None
+
+
+def ask(client: docker.APIClient, name: str, question: dict[str, Any]) -> dict[str, Any]:
+    """Return ``rc`` (-1 where the container does not run) and ``output`` of a question."""
+    try:
+        user, environment = question.get("user", ""), question.get("environment")
+        code, output = engine.execute(client, name, question["command"], user, environment)
+    except APIError as error:
+        code, output = -1, error.explanation or str(error)
+    return {"rc": code, "output": output}
+
+
+class Wait:
+    """All containers at once, a thread each; the first failure or difference is the end."""
+
+    def __init__(self, timeout: float, log_lines: int) -> None:
+        self.seconds: dict[str, float] = {}
+        self.answers: dict[str, dict[str, Any]] = {}
+        self.errors: list[str] = []
+        self._deadline = time.monotonic() + timeout
+        self._log_lines = log_lines
+        self._stop = threading.Event()
+
+    def run(self, containers: list[dict[str, Any]]) -> None:
+        """Return when all are ready, one failed or one answered a question with more than nothing."""
+        with ThreadPoolExecutor(max_workers=len(containers) or 1) as pool:
+            futures = [pool.submit(self._one, container) for container in containers]
+            while not self._stop.is_set() and not all(future.done() for future in futures):
+                time.sleep(0.02)
+            self._stop.set()
+        for future in futures:
+            future.result()  # what nobody foresaw must not pass for "ready"
+
+    @property
+    def different(self) -> bool:
+        return any(answer["rc"] != 0 or answer["output"].strip() for answer in self.answers.values())
+
+    def _one(self, container: dict[str, Any]) -> None:
+        name, question = container["name"], container.get("question")
+        client = docker.from_env().api
+        try:
+            if question and question.get("at_once"):
+                self._ask(client, name, question)
+            took = wait_for_one(client, name, container["ready"], self._deadline, self._stop)
+            if took is not None:
+                self.seconds[name] = took
+                if question and not question.get("at_once"):
+                    self._ask(client, name, question)
+        except NotReadyError as error:
+            self._fail(f"{error}\n{_last_log(client, name, self._log_lines)}")
+        except (DockerException, RequestException) as error:
+            self._fail(f"{name}: the engine does not answer: {error}")
+        finally:
+            client.close()
+
+    def _ask(self, client: docker.APIClient, name: str, question: dict[str, Any]) -> None:
+        self.answers[name] = ask(client, name, question)
+        if self.different:
+            self._stop.set()
+
+    def _fail(self, error: str) -> None:
+        self.errors.append(error)
+        self._stop.set()
+
+
+class ActionModule(ActionBase):
+    """Wait for all containers at once, a thread each."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the module-like result, see RETURN."""
+        result = super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(
+            argument_spec={
+                "containers": {"type": "list", "elements": "dict", "required": True},
+                "timeout": {"type": "int", "default": 120},
+                "log_lines": {"type": "int", "default": 15},
+            }
+        )
+        if self._task.check_mode:
+            return result | {"changed": False, "seconds": {}, "answers": {}, "different": True}
+        wait = Wait(arguments["timeout"], arguments["log_lines"])
+        wait.run(arguments["containers"])
+        found = {"seconds": wait.seconds, "answers": wait.answers, "different": wait.different}
+        result |= {"changed": False, **found}
+        # What a question has told may be the reason of the failure, and can be repaired.
+        if wait.errors and not wait.different:
+            result |= {"failed": True, "msg": "\n".join(wait.errors)}
+        return result
+
+
+def _last_log(client: docker.APIClient, name: str, lines: int) -> str:
+    try:
+        text = client.logs(name, tail=lines).decode(errors="replace").rstrip()
+    except (DockerException, RequestException) as error:
+        return f"  (no log: {error})"
+    return f"Its last log lines:\n{text}\nNext: docker logs {name}"

@@ -1,0 +1,139 @@
+"""Create a person's own values file once, and read it without ever showing what is in it.
+
+Names in capitals are container variables: their values are taken as they are written (`0123`, `yes` and
+`1e5` stay texts). All other names are role variables: their values are YAML. A fault is returned as
+`problem`, as the task runs under no_log.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.plugins.action import ActionBase
+from ansible_collections.dashtam.stack.plugins.module_utils import private_files
+
+CONTAINER_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+TEMPLATE = re.compile(r"\{\{|\{%")
+
+
+class Problem(Exception):
+    """What is wrong, where, and what to do next, in one line that shows no value."""
+
+
+@dataclass
+class Local:
+    """What a person wrote: container variables, role variables, and the line of each name."""
+
+    values: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, Any] = field(default_factory=dict)
+    lines: dict[str, int] = field(default_factory=dict)
+
+
+def parse(path: Path, text: str) -> Local:
+    """Read the file; a name without a value counts as not given."""
+    quote = "a value with special characters wants single quotes around it"
+    try:
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        # The parser's own words may quote the value: only its place is told.
+        mark = error.problem_mark or error.context_mark
+        where = f", line {mark.line + 1}" if mark else ""
+        raise Problem(f"{path}{where}: not valid YAML; write NAME: value ({quote})") from None
+    except yaml.YAMLError:
+        raise Problem(
+            f"{path}: has characters that YAML does not allow; write it anew as plain text"
+        ) from None
+    local = Local()
+    if root is None or root.tag == "tag:yaml.org,2002:null":
+        return local
+    if not isinstance(root, yaml.MappingNode):
+        raise Problem(
+            f"{path}, line {root.start_mark.line + 1}: want NAME: value, with a space after the colon"
+        )
+    for key, node in root.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            raise Problem(f"{path}, line {line}: want NAME: value ({quote})")
+        name = key.value
+        if name in local.lines:
+            raise Problem(
+                f"{path}, line {line}: {name} is given in line {local.lines[name]} too; keep one of them"
+            )
+        local.lines[name] = line
+        if CONTAINER_VARIABLE.fullmatch(name):
+            if not isinstance(node, yaml.ScalarNode):
+                raise Problem(f"{path}, line {line}: {name} wants one text ({quote})")
+            if node.value and not (node.tag == "tag:yaml.org,2002:null" and node.style is None):
+                local.values[name] = node.value
+        else:
+            try:
+                value = loader.construct_object(node, deep=True)
+            except (yaml.YAMLError, ValueError):
+                raise Problem(
+                    f"{path}, line {line}: the value of {name} is not valid YAML ({quote})"
+                ) from None
+            if TEMPLATE.search(str(value)):
+                raise Problem(
+                    f"{path}, line {line}: {name} holds a template, which would stay text; write the value"
+                )
+            local.variables[name] = value
+    return local
+
+
+def create(path: Path, text: str) -> None:
+    """Write the file only if there is none: a person's file is never replaced."""
+    private_files.make_parents(path.parent)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, private_files.PRIVATE_FILE)
+    except FileExistsError:
+        return
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    private_files.give_to_owner_of(path.parent, path)
+
+
+class ActionModule(ActionBase):
+    """Returns `values`, `variables` and `lines` inside `local`, or `problem` (one line without any value)."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(
+            argument_spec={
+                "path": {"type": "str", "required": True},
+                "content": {"type": "str", "required": True},
+            }
+        )
+        path = Path(arguments["path"])
+        try:
+            missing = not path.exists()
+            if missing and not self._task.check_mode:
+                create(path, arguments["content"])
+            text = arguments["content"] if missing else path.read_text(encoding="utf-8")
+            loose = not missing and path.stat().st_mode & 0o077 != 0
+            if loose and not self._task.check_mode:
+                path.chmod(0o600)
+            local = parse(path, text)
+        except Problem as problem:
+            result.update(problem=str(problem))
+        except UnicodeDecodeError:
+            result.update(problem=f"{path}: not UTF-8 text; save it as UTF-8, then run again")
+        except OSError as error:
+            result.update(
+                problem=f"{path}: {error.strerror}; make it readable and writable for you, then run again"
+            )
+        else:
+            result.update(
+                local={"values": local.values, "variables": local.variables, "lines": local.lines},
+                created=missing,
+                changed=missing or loose,
+            )
+        return result

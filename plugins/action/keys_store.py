@@ -1,0 +1,171 @@
+"""Read an environment's secrets, make the missing ones, keep them in a private file.
+
+An action plugin, so that it runs in the controller's process: no module call, and the values travel through
+no other file. A fault is returned as `problem`, never raised: the task runs under no_log, which would hide
+it.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import secrets
+import string
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.plugins.action import ActionBase
+from ansible_collections.dashtam.stack.plugins.module_utils import private_files
+
+HEADER = """\
+# Secrets, generated once and reused. Keep this file: nothing else knows them.
+# A value of your own goes into the environment's local file, not in here.
+"""
+ALPHANUMERIC = string.ascii_letters + string.digits
+
+
+class Problem(Exception):
+    """What is wrong, where, and what to do next, in one line that shows no value."""
+
+
+def generate(kind: str, length: int | None = None) -> str:
+    """A random value whose characters mean nothing to a URL, a shell or an env file.
+
+    password: `length` letters and digits (32).
+    token: `length` random bytes (48) in URL-safe base64 without padding.
+    base64_32: 32 random bytes in URL-safe base64 with padding, as ciphers take their keys.
+    """
+    if kind == "password":
+        return "".join(secrets.choice(ALPHANUMERIC) for _ in range(length or 32))
+    if kind == "token":
+        return secrets.token_urlsafe(length or 48)
+    if kind == "base64_32":
+        return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    raise Problem(f"keys_names: no kind {kind!r}; it is password, token or base64_32")
+
+
+def read_text(path: Path) -> str:
+    """The file's text, empty where there is none."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError:
+        raise Problem(f"{path}: not a text file; restore it from a copy") from None
+
+
+def parse(path: Path, text: str) -> dict[str, str]:
+    """The stored secrets. Anything but a flat mapping of texts is damage, and damage is never overwritten."""
+    restore = (
+        "restore it from a copy (deleting it makes new secrets, and data kept with the old ones is lost)"
+    )
+    try:
+        stored = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise Problem(f"{path}{where}: not valid YAML; {restore}") from None
+    if stored is None:
+        return {}
+    if not isinstance(stored, dict):
+        raise Problem(f"{path}: not a list of NAME: value lines; {restore}")
+    for name, value in stored.items():
+        if not isinstance(value, str) or not value:
+            raise Problem(f"{path}: {name} is no quoted text; {restore}")
+    return stored
+
+
+def complete(
+    stored: Mapping[str, str], names: Mapping[str, Mapping[str, Any]], given: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """All values by name, and those that had to be generated. A given value wins and is never stored."""
+    generated = {
+        name: generate(kind["kind"], kind.get("length"))
+        for name, kind in names.items()
+        if name not in stored and name not in given
+    }
+    values = {**stored, **generated, **given}
+    return {
+        name: values[name] for name in [*names, *(extra for extra in given if extra not in names)]
+    }, generated
+
+
+def appended(text: str, generated: Mapping[str, str]) -> str:
+    """The file's text with the generated values below; what is there stays, comments too."""
+    head = text if text.strip() else HEADER
+    if not head.endswith("\n"):
+        head += "\n"
+    return head + "".join(f"{name}: {json.dumps(value)}\n" for name, value in generated.items())
+
+
+def provide(
+    path: Path,
+    names: Mapping[str, Mapping[str, Any]],
+    given: Mapping[str, str],
+    *,
+    may_generate: bool,
+    refusal: str,
+    dry_run: bool,
+) -> tuple[dict[str, str], bool]:
+    """All values, and whether the file was (or, in a dry run, would be) changed."""
+    if not dry_run:
+        private_files.make_parents(path.parent)
+    with private_files.locked(path.parent) if path.parent.is_dir() else contextlib.nullcontext():
+        text = read_text(path)
+        values, generated = complete(parse(path, text), names, given)
+        lost = [name for name in generated if not names[name].get("replaceable")]
+        if lost and not may_generate:
+            what = f"has no {', '.join(lost)}" if text else "is missing"
+            raise Problem(f"{path} {what}. {refusal}".strip())
+        loose = bool(text) and path.stat().st_mode & 0o077 != 0
+        if not dry_run:
+            if generated:
+                private_files.write(path, appended(text, generated))
+            elif loose:
+                path.chmod(0o600)
+        return values, bool(generated) or loose
+
+
+class ActionModule(ActionBase):
+    """Returns `secrets` (all values by name) or `problem` (one line without any value)."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(
+            argument_spec={
+                "path": {"type": "str", "required": True},
+                "names": {"type": "dict", "required": True},
+                "given": {"type": "dict", "default": {}},
+                "may_generate": {"type": "bool", "default": True},
+                "refusal": {"type": "str", "default": ""},
+            }
+        )
+        # A symbolic link stays one: what it points to is replaced.
+        path = Path(os.path.realpath(arguments["path"]))
+        # An unset variable of a CI job arrives as an empty text; that is not a value.
+        given = {name: str(value) for name, value in arguments["given"].items() if value not in (None, "")}
+        try:
+            values, changed = provide(
+                path,
+                arguments["names"],
+                given,
+                may_generate=arguments["may_generate"],
+                refusal=arguments["refusal"],
+                dry_run=bool(self._task.check_mode),
+            )
+        except Problem as problem:
+            result.update(problem=str(problem))
+        except OSError as error:
+            result.update(
+                problem=f"{path}: {error.strerror}; make it readable and writable for you, then run again"
+            )
+        else:
+            result.update(secrets=values, changed=changed)
+        return result

@@ -1,0 +1,233 @@
+"""Run a command in a container, or on this host, and show its output line by line while it runs.
+
+    - name: Run the tests
+      stream_exec:
+        container: "{{ app_container_name }}"
+        command: [python, -m, pytest, -c, /app/tests/pytest.ini]
+        env: {COVERAGE_FILE: /tmp/reports/.coverage}
+        fetch:
+          /tmp/reports/junit.xml: "{{ reports }}/junit.xml"
+      register: tests
+      changed_when: false
+
+`ansible.builtin.command` and `community.docker.docker_container_exec` show nothing before the command has
+ended.
+
+Options
+  command    argv, a list: no shell reads it. Required.
+  container  name or id of a running container; without it the command runs on this host.
+  env        dict of additional variables, text or numbers. Not shown by this plugin; `no_log: true` on the
+             task hides it from -vvv too, and the streamed output stays visible.
+  user       user in the container (default: the container's).
+  workdir    working directory.
+  fetch      dict of path in the container -> path on this host: report files that the command writes.
+             Removed on both sides before it starts, so that what is there afterwards is of this run. Read
+             through `cat`, as the archive API does not see a tmpfs; written in one step.
+
+Result: `rc` (128 + signal where a signal ended the command), `fetched` and `missing` (host paths). A code
+other than 0 is no failure of the task: the caller decides. It fails where the command could not be started.
+Under --check nothing is run (skipped, rc 0).
+
+Ctrl-C or SIGTERM to ansible-playbook sends SIGINT to the command's process group, in the container too (the
+engine's API cannot end an exec, so a shell tells us its process id there), and SIGKILL to what is left of
+the group once it has ended or five seconds have passed.
+Nothing can be done on a SIGKILL of ansible-playbook itself: the command then runs to its end. A Python
+command without a terminal shows its lines late unless its environment has PYTHONUNBUFFERED=1.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.dashtam.stack.plugins.module_utils import engine, private_files
+from ansible_collections.dashtam.stack.plugins.module_utils.interruption import Interrupted, interruptible
+from docker import APIClient
+from docker.errors import NotFound
+
+display = Display()
+
+GRACE = 5.0
+# The first line is the process id inside the container; `exec` keeps it, and each exec is a session leader.
+START = 'echo "$$"; exec "$@"'
+
+
+class _Lines:
+    """Show complete lines of a byte stream that arrives in arbitrary pieces."""
+
+    def __init__(self) -> None:
+        self._decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
+        self._rest = ""
+
+    def feed(self, piece: bytes) -> None:
+        *lines, self._rest = (self._rest + self._decode(piece)).split("\n")
+        for line in lines:
+            display.display(line.removesuffix("\r"))
+
+    def close(self) -> None:
+        self._rest += self._decode(b"", final=True)
+        if self._rest:
+            display.display(self._rest)
+
+
+def _run_here(command: list[str], env: dict[str, str], workdir: str | None) -> int:
+    try:
+        process = subprocess.Popen(  # noqa: S603 - running the caller's argv is the purpose
+            command,
+            cwd=workdir,
+            env=os.environ | env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise AnsibleActionFail(f"cannot run {command[0]}: {error.strerror}: {error.filename}") from error
+    lines = _Lines()
+    try:
+        while piece := process.stdout.read1():
+            lines.feed(piece)
+        lines.close()
+        code = process.wait()
+    except Interrupted:
+        os.killpg(process.pid, signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        raise
+    return 128 - code if code < 0 else code
+
+
+class _Container:
+    """A running container, through the engine's API."""
+
+    def __init__(self, api: APIClient, name: str, user: str) -> None:
+        self._api, self._user = api, user
+        self._id = api.inspect_container(name)["Id"]
+
+    def run(self, command: list[str], env: dict[str, str], workdir: str | None) -> int:
+        lines = {"out": _Lines(), "err": _Lines()}
+        head = b""
+        process = None
+        execution = self._create(["sh", "-c", START, "sh", *command], env, workdir)
+        try:
+            for out, err in self._api.exec_start(execution, stream=True, demux=True):
+                if out and process is None:
+                    head += out
+                    first, newline, out = head.partition(b"\n")
+                    if newline:
+                        process = int(first)
+                    else:
+                        continue
+                if out:
+                    lines["out"].feed(out)
+                if err:
+                    lines["err"].feed(err)
+            for each in lines.values():
+                each.close()
+        except Interrupted:
+            if process is not None:
+                self._stop(execution, process)
+            raise
+        return int(self._api.exec_inspect(execution)["ExitCode"])
+
+    def remove(self, paths: list[str]) -> None:
+        self._api.exec_start(self._create(["rm", "-f", "--", *paths], {}, None))
+
+    def read(self, path: str) -> bytes | None:
+        """The file's content, or None where there is none."""
+        execution = self._create(["cat", "--", path], {}, None)
+        content, _ = self._api.exec_start(execution, demux=True)
+        return (content or b"") if self._api.exec_inspect(execution)["ExitCode"] == 0 else None
+
+    def _create(self, command: list[str], env: dict[str, str], workdir: str | None) -> str:
+        created = self._api.exec_create(self._id, command, environment=env, workdir=workdir, user=self._user)
+        return str(created["Id"])
+
+    def _stop(self, execution: str, process: int) -> None:
+        self._kill("INT", process)
+        end = time.monotonic() + GRACE
+        while time.monotonic() < end and self._api.exec_inspect(execution)["Running"]:
+            time.sleep(0.1)
+        self._kill("KILL", process)
+
+    def _kill(self, name: str, process: int) -> None:
+        self._api.exec_start(self._create(["sh", "-c", f"kill -{name} -{process}"], {}, None))
+
+
+def _text(env: dict[str, Any]) -> dict[str, str]:
+    for name, value in env.items():
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise AnsibleActionFail(f"env: {name} must be text or a number, quote it")
+    return {name: str(value) for name, value in env.items()}
+
+
+class ActionModule(ActionBase):
+    """Stream a command's output; see the module's description."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, args = self.validate_argument_spec(
+            {
+                "command": {"type": "list", "elements": "str", "required": True},
+                "container": {"type": "str"},
+                "env": {"type": "dict", "default": {}},
+                "user": {"type": "str", "default": ""},
+                "workdir": {"type": "str"},
+                "fetch": {"type": "dict", "default": {}},
+            },
+        )
+        command, env, fetch = args["command"], _text(args["env"]), args["fetch"]
+        if not command:
+            raise AnsibleActionFail("command must name a program")
+        if args["container"] is None and (fetch or args["user"]):
+            raise AnsibleActionFail("fetch and user need a container")
+        if self._task.check_mode:
+            return result | {"skipped": True, "rc": 0, "changed": False, "fetched": [], "missing": []}
+
+        # `failed` is said, or Ansible makes a failure of any rc but 0
+        report: dict[str, Any] = {"failed": False, "changed": True, "fetched": [], "missing": []}
+        with interruptible():
+            if args["container"] is None:
+                report["rc"] = _run_here(command, env, args["workdir"])
+            else:
+                with engine.client() as api:
+                    try:
+                        container = _Container(api, args["container"], args["user"])
+                    except NotFound as error:
+                        message = f"there is no container {args['container']}: start it first"
+                        raise AnsibleActionFail(message) from error
+                    report |= _run_there(container, command, env, args["workdir"], fetch)
+        return result | report
+
+
+def _run_there(
+    container: _Container, command: list[str], env: dict[str, str], workdir: str | None, fetch: dict[str, str]
+) -> dict[str, Any]:
+    """Run the command and fetch its files; return `rc`, `fetched` and `missing`."""
+    for target in fetch.values():
+        Path(target).unlink(missing_ok=True)
+    if fetch:
+        container.remove(list(fetch))
+    report: dict[str, Any] = {"rc": container.run(command, env, workdir), "fetched": [], "missing": []}
+    for source, target in fetch.items():
+        content = container.read(source)
+        if content is not None:
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
+            private_files.write(Path(target), content, mode=0o644)
+        report["missing" if content is None else "fetched"].append(target)
+    return report

@@ -1,0 +1,109 @@
+"""Ansible's default output, but a refusal is said once.
+
+The default callback prints a failed task's message with its origin in our source, and again inside the
+result. Whoever mistyped a port needs the message. Anything but a plain message (a module's stderr, a failed
+loop) and everything at `-v` is left to the default callback.
+
+A play with the variable `concise_answer_only: true` prints what its tasks say, and failures; no titles, no
+results and no recap: its answer can be read by another program.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from ansible import constants as C
+from ansible.executor.stats import AggregateStats
+from ansible.executor.task_result import CallbackTaskResult
+from ansible.playbook.included_file import IncludedFile
+from ansible.playbook.play import Play
+from ansible.plugins.callback.default import CallbackModule as Default
+from ansible_collections.dashtam.stack.plugins import action, filter, lookup  # noqa: A004 - packages of plugins
+
+DOCUMENTATION = """
+name: concise
+type: stdout
+short_description: The default output, a failure's message said once
+extends_documentation_fragment:
+  - default_callback
+  - result_format_callback
+requirements:
+  - set as stdout in configuration
+"""
+
+# Actions whose message was written for the person at the terminal.
+SPOKEN = {
+    "ansible.builtin.assert",
+    "ansible.builtin.fail",
+    "ansible.builtin.validate_argument_spec",
+}
+
+
+# Ansible's own plugins that nearly every run uses.
+FOR_FORKS = tuple(
+    f"ansible.plugins.{name}" for name in ("filter.core", "test.core", "lookup.template", "lookup.pipe")
+)
+
+
+class CallbackModule(Default):
+    """Print the message of a refusal and nothing around it."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "stdout"
+    CALLBACK_NAME = "concise"
+
+    _answer_only = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Each task runs in a fork, which inherits what its parent has imported. Otherwise each would import
+        # the plugins that it uses, and with them the engine's SDK, which costs more than what they do.
+        for package in (action, filter, lookup):
+            for plugin in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+                importlib.import_module(plugin.name)
+        for plugin in FOR_FORKS:
+            importlib.import_module(plugin)
+
+    def v2_playbook_on_play_start(self, play: Play) -> None:
+        """Print the title, unless only the answer is wanted."""
+        self._answer_only = bool(play.get_vars().get("concise_answer_only")) and not self._display.verbosity
+        self._play = play
+        if not self._answer_only:
+            super().v2_playbook_on_play_start(play)
+
+    def v2_runner_on_ok(self, result: CallbackTaskResult) -> None:
+        """Print what changed, unless only the answer is wanted."""
+        if not self._answer_only:
+            super().v2_runner_on_ok(result)
+
+    def v2_runner_item_on_ok(self, result: CallbackTaskResult) -> None:
+        """Print what changed, unless only the answer is wanted."""
+        if not self._answer_only:
+            super().v2_runner_item_on_ok(result)
+
+    def v2_playbook_on_include(self, included_file: IncludedFile) -> None:
+        """Print what is included, unless only the answer is wanted."""
+        if not self._answer_only:
+            super().v2_playbook_on_include(included_file)
+
+    def v2_playbook_on_stats(self, stats: AggregateStats) -> None:
+        """Print the recap, unless only the answer is wanted."""
+        if not self._answer_only:
+            super().v2_playbook_on_stats(stats)
+
+    def v2_runner_on_failed(self, result: CallbackTaskResult, ignore_errors: bool = False) -> None:
+        """Say a refusal once; hand everything else to the default callback."""
+        spoken = result.task.action in SPOKEN or result.task.action.startswith("dashtam.stack.")
+        message = result.result.get("msg")
+        if (
+            not spoken
+            or ignore_errors
+            or self._display.verbosity
+            or not isinstance(message, str)
+            or result.task.loop
+        ):
+            super().v2_runner_on_failed(result, ignore_errors)
+            return
+        lines = f"\n{self.host_label(result)}: {message.strip()}"
+        self._display.display(lines, color=C.COLOR_ERROR, stderr=self.get_option("display_failed_stderr"))

@@ -1,0 +1,386 @@
+"""Where a container is otherwise than declared, by what the engine really has, not by its labels."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.dashtam.stack.plugins.module_utils.secrets import masked, redacted
+
+DOCUMENTATION = """
+name: container_drift
+short_description: Tell in a survey of the engine how each declared container differs
+description: See the functions' docstrings.
+"""
+
+UNITS = (("G", 1024**3), ("M", 1024**2), ("K", 1024), ("", 1))
+SECONDS = {"h": 3600, "m": 60, "s": 1, "ms": 1e-3, "us": 1e-6}
+
+# What a declaration has no word for, so that it is always the engine's own default; HostConfig's names.
+UNDECLARED = {
+    "AutoRemove": "removed when it ends",
+    "BlkioWeight": "block IO weight",
+    "CapAdd": "added capabilities",
+    "CgroupParent": "cgroup parent",
+    "CpuPeriod": "cpu period",
+    "CpuQuota": "cpu quota",
+    "CpuRealtimePeriod": "cpu real-time period",
+    "CpuRealtimeRuntime": "cpu real-time runtime",
+    "CpuShares": "cpu shares",
+    "CpusetCpus": "cpus allowed",
+    "CpusetMems": "memory nodes allowed",
+    "DeviceCgroupRules": "device rules",
+    "DeviceRequests": "device requests",
+    "Devices": "devices",
+    "Dns": "DNS servers",
+    "DnsOptions": "DNS options",
+    "DnsSearch": "DNS search domains",
+    "ExtraHosts": "extra hosts",
+    "GroupAdd": "added groups",
+    "Init": "init process",
+    "KernelMemory": "kernel memory limit",
+    "Links": "links",
+    "MemoryReservation": "memory reservation",
+    "OomKillDisable": "never killed for memory",
+    "OomScoreAdj": "OOM score adjustment",
+    "PidMode": "process namespace",
+    "Privileged": "privileged",
+    "PublishAllPorts": "all ports published",
+    "Sysctls": "kernel parameters",
+    "UTSMode": "UTS namespace",
+    "UsernsMode": "user namespace",
+    "VolumesFrom": "volumes from",
+}
+
+# What is unhealthy is not made anew: its log would be gone, and it may recover.
+NOTES = {"health": {"note": "a run shows its log"}}
+
+Shown = dict[str, str | None]
+
+
+def _bytes(size: Any) -> int:
+    """Bytes of a size such as ``64M``; docker_container's format."""
+    number, unit = re.fullmatch(r"(\d+)\s*([KMG]?)B?", str(size).upper()).groups()
+    return int(number) * dict(UNITS)[unit]
+
+
+def _size(number: int) -> str:
+    """A size in the largest unit that it is a multiple of; none is no limit."""
+    if number <= 0:
+        return "no limit"
+    unit, factor = next((unit, factor) for unit, factor in UNITS if number % factor == 0)
+    return f"{number // factor}{unit}"
+
+
+def _seconds(duration: Any) -> str:
+    """Seconds of a duration such as ``1m30s``; docker_container's format. The engine counts nanoseconds."""
+    if isinstance(duration, int):
+        return f"{duration / 1e9:g}s"
+    parts = re.findall(r"(\d+)(h|ms|us|m|s)", str(duration or ""))
+    return f"{sum(int(number) * SECONDS[unit] for number, unit in parts):g}s"
+
+
+def _words(words: Iterable[Any] | None) -> str | None:
+    return shlex.join(map(str, words or [])) or None
+
+
+def _value(value: Any) -> str | None:
+    """An undeclared setting's value, None where it is the engine's default, however that is spelt."""
+    if value in (None, "", 0, False, -1) or value == [] or value == {}:
+        return None
+    if value is True:
+        return "yes"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def _each(prefix: str, words: Iterable[str] | None, value: str) -> Shown:
+    return {f"{prefix} {word}": value for word in words or []}
+
+
+def _env(pairs: Iterable[str] | None) -> dict[str, str]:
+    return dict(pair.partition("=")[::2] for pair in pairs or [])
+
+
+def _named(prefix: str, values: Mapping[str, Any] | None) -> Shown:
+    return {f"{prefix} {name}": str(value) for name, value in (values or {}).items()}
+
+
+def _mount(kind: str, source: str | None, read_only: bool, size: int = 0, mode: int | None = None) -> str:
+    words = [kind if kind == "tmpfs" else f"{kind} {source}"]
+    if kind == "tmpfs":
+        words += [_size(size), f"mode {mode:04o}" if mode is not None else "the engine's mode"]
+    return ", ".join([*words, *(["read-only"] if read_only else [])])
+
+
+def _declared_mount(mount: Mapping[str, Any]) -> str:
+    mode = mount.get("tmpfs_mode")
+    return _mount(
+        mount.get("type", "volume"),
+        mount.get("source"),
+        bool(mount.get("read_only")),
+        _bytes(mount.get("tmpfs_size") or 0),
+        int(str(mode), 8) if mode is not None else None,
+    )
+
+
+def _running_mounts(host: Mapping[str, Any]) -> Shown:
+    """What --mount, -v and --tmpfs asked for; the engine's own list of mounts has other paths on macOS."""
+    mounts: Shown = {}
+    for mount in host.get("Mounts") or []:
+        tmpfs = mount.get("TmpfsOptions") or {}
+        mounts[mount["Target"]] = _mount(
+            mount["Type"],
+            mount.get("Source"),
+            bool(mount.get("ReadOnly")),
+            tmpfs.get("SizeBytes") or 0,
+            tmpfs.get("Mode"),
+        )
+    for bind in host.get("Binds") or []:
+        source, target, *mode = bind.split(":")
+        kind = "bind" if source.startswith("/") else "volume"
+        mounts[target] = _mount(kind, source, "ro" in ",".join(mode).split(","))
+    for target, options in (host.get("Tmpfs") or {}).items():
+        said = dict(option.partition("=")[::2] for option in options.split(",") if option)
+        mode = int(said["mode"], 8) if "mode" in said else None
+        mounts[target] = _mount("tmpfs", None, "ro" in said, _bytes(said.get("size") or 0), mode)
+    return {f"mount {target}": mount for target, mount in mounts.items()}
+
+
+def _declared_ports(ports: Iterable[str]) -> Shown:
+    shown: dict[str, list[str]] = {}
+    for port in ports:
+        address, host, inside = port.rsplit(":", 2)
+        inside = inside if "/" in inside else f"{inside}/tcp"
+        shown.setdefault(f"port {inside}", []).append(f"{address.strip('[]')}:{host}")
+    return {name: ", ".join(sorted(bound)) for name, bound in shown.items()}
+
+
+def _running_ports(host: Mapping[str, Any]) -> Shown:
+    return {
+        f"port {inside}": ", ".join(
+            sorted(f"{bound['HostIp'] or '0.0.0.0'}:{bound['HostPort']}" for bound in bindings)  # noqa: S104 - only shown
+        )
+        for inside, bindings in (host.get("PortBindings") or {}).items()
+        if bindings
+    }
+
+
+def _health(
+    test: Any = None, interval: Any = None, timeout: Any = None, retries: Any = None, start_period: Any = None
+) -> Shown:
+    words = ["CMD-SHELL", test] if isinstance(test, str) else test
+    return {
+        "health check": _words(words),
+        "health check's interval": _seconds(interval),
+        "health check's timeout": _seconds(timeout),
+        "health check's retries": str(int(retries or 0)),
+        "health check's start period": _seconds(start_period),
+    }
+
+
+def _declared(
+    spec: dict[str, Any], image: dict[str, Any], labels: dict[str, str], log: dict[str, Any]
+) -> Shown:
+    """What the engine should have, each thing under the name that people read."""
+    return {
+        "state": "running",
+        "health": "healthy",
+        "entrypoint": _words(image.get("Entrypoint")),
+        "command": _words(spec["command"] or image.get("Cmd")),
+        "user": spec.get("user") or image.get("User") or None,
+        "working folder": spec.get("working_dir") or image.get("WorkingDir") or None,
+        "stop signal": image.get("StopSignal") or None,
+        "stop timeout": f"{spec['stop_timeout']}s",
+        "restart policy": spec["restart_policy"],
+        "memory limit": _size(_bytes(spec["memory"])),
+        "cpu limit": f"{float(spec['cpus']):g}" if float(spec["cpus"]) else "no limit",
+        "pids limit": "no limit",
+        "read-only root": "yes" if spec["read_only"] else "no",
+        "shm size": _size(_bytes(spec["shm_size"])),
+        "log driver": log["driver"],
+        f"network {spec['network']}": "connected",
+        **_health(**spec["healthcheck"]),
+        **_each("alias", spec["aliases"], "present"),
+        **_each("dropped capability", spec["cap_drop"], "present"),
+        **_each("security option", spec["security_opts"], "present"),
+        **_named("log option", log["options"]),
+        **_named("label", {**(image.get("Labels") or {}), **labels}),
+        **_declared_ports(spec["published_ports"]),
+        **{f"mount {mount['target']}": _declared_mount(mount) for mount in spec["mounts"]},
+    }
+
+
+def _running(spec: dict[str, Any], found: dict[str, Any], networks: dict[str, Any]) -> Shown:
+    """What the engine has, under the same names."""
+    config, host = found["Config"], found["HostConfig"]
+    attached = found["NetworkSettings"]["Networks"]
+    own = attached.get(spec["network"], {})
+    lost = own.get("NetworkID") and own["NetworkID"] != networks.get(spec["network"], {}).get("Id")
+    health = config.get("Healthcheck") or {}
+    checked = found["State"].get("Health") or {}
+    policy = host["RestartPolicy"]
+    unhealthy = found["State"]["Status"] == "running" and checked.get("Status") == "unhealthy"
+    return {
+        "state": found["State"]["Status"],
+        "health": "unhealthy" if unhealthy else "healthy",
+        "entrypoint": _words(config.get("Entrypoint")),
+        "command": _words(config.get("Cmd")),
+        "user": config.get("User") or None,
+        "working folder": config.get("WorkingDir") or None,
+        "stop signal": config.get("StopSignal") or None,
+        "stop timeout": f"{config['StopTimeout']}s" if config.get("StopTimeout") is not None else None,
+        "restart policy": policy["Name"] or "no",
+        "memory limit": _size(host["Memory"]),
+        "cpu limit": f"{host['NanoCpus'] / 1e9:g}" if host["NanoCpus"] else "no limit",
+        # The engine says null, 0 or -1 for "no limit", depending on its version and on who set it last.
+        "pids limit": str(host["PidsLimit"]) if (host.get("PidsLimit") or 0) > 0 else "no limit",
+        "read-only root": "yes" if host["ReadonlyRootfs"] else "no",
+        "shm size": _size(host["ShmSize"]),
+        "log driver": host["LogConfig"]["Type"],
+        **{f"network {name}": "connected" for name in attached},
+        **({f"network {spec['network']}": "connected to one that was removed"} if lost else {}),
+        **_health(*(health.get(key) for key in ("Test", "Interval", "Timeout", "Retries", "StartPeriod"))),
+        # Engines before 25 add the container's short id.
+        **_each("alias", set(own.get("Aliases") or []) - {found["Id"][:12]}, "present"),
+        **_each(
+            "dropped capability", [name.removeprefix("CAP_") for name in host["CapDrop"] or []], "present"
+        ),
+        **_each("security option", host["SecurityOpt"], "present"),
+        **_named("log option", host["LogConfig"]["Config"]),
+        **_named("label", config["Labels"]),
+        **_running_ports(host),
+        **_running_mounts(host),
+        **{told: _value(host.get(name)) for name, told in UNDECLARED.items()},
+    }
+
+
+def _swap(host: Mapping[str, Any]) -> bool:
+    """Say whether the swap limit is the engine's own: twice the memory's where there is one."""
+    return (host.get("MemorySwap") or 0) in (0, -1, 2 * host["Memory"])
+
+
+def env_drift(declared: Mapping[str, str], running: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return how two environments differ: dicts of ``what``, ``declared`` and ``running``, secrets masked."""
+    differences = []
+    for name in sorted(declared.keys() | running.keys()):
+        if declared.get(name) != running.get(name):
+            wanted, has = masked(name, declared.get(name)), masked(name, running.get(name))
+            differences.append(_difference(f"env {name}", wanted, f"another {has}" if has == wanted else has))
+    return differences
+
+
+def _difference(what: str, declared: str | None, running: str | None) -> dict[str, str]:
+    told = {"what": what, "declared": declared or "none", "running": running or "none"}
+    return {key: text.replace("\n", "\\n") for key, text in told.items()}
+
+
+def _short(image: str) -> str:
+    return image.removeprefix("sha256:")[:12]
+
+
+def differences(
+    spec: dict[str, Any],
+    found: dict[str, Any],
+    survey: dict[str, Any],
+    hash_label: str,
+    hash_value: str,
+    log: dict[str, Any],
+) -> list[dict[str, str]]:
+    """Return how one container differs from its declaration, see :func:`container_drift`."""
+    same_image = found["Image"] == survey["images"].get(spec["image"])
+    # What the image gives is judged by the image that the container was made from; None once that is removed.
+    image = found.get("ImageConfig") or {}
+    declared = _declared(spec, image, spec["labels"] | {hash_label: hash_value}, log)
+    running = _running(spec, found, survey["networks"])
+    if found.get("ImageConfig") is None:
+        of_image = (
+            "entrypoint",
+            "stop signal",
+            *(f"label {name}" for name in found["Config"]["Labels"] or {}),
+        )
+        running = {what: value for what, value in running.items() if what in declared or what not in of_image}
+        running["entrypoint"] = running["stop signal"] = None
+    if not _swap(found["HostConfig"]) and running["memory limit"] == declared["memory limit"]:
+        running["swap limit"] = _size(found["HostConfig"]["MemorySwap"])
+    told = []
+    if not same_image:
+        wanted = _short(survey["images"].get(spec["image"], "not present"))
+        has = f"{found['Config']['Image']} ({_short(found['Image'])})"
+        told.append(_difference("image", f"{spec['image']} ({wanted})", has))
+    for what in [*declared, *(what for what in running if what not in declared)]:
+        if declared.get(what) != running.get(what):
+            told.append(_difference(what, declared.get(what), running.get(what)))
+    if "Env" in found["Config"]:
+        env = _env(found["Config"]["Env"])
+        if found.get("ImageConfig") is None:
+            env = {name: value for name, value in env.items() if name in spec["env"]}
+        told += env_drift(_env(image.get("Env")) | spec["env"], env)
+    told = [{key: redacted(text, spec["env"]) for key, text in one.items()} for one in told]
+    # The declaration's hash says that there is a difference, the others say which.
+    others = [one for one in told if one["what"] not in ("state", "health", f"label {hash_label}")]
+    return [one for one in told if one["what"] != f"label {hash_label}" or not others]
+
+
+def container_drift(
+    survey: dict[str, Any],
+    specs: list[dict[str, Any]],
+    hashes: dict[str, str],
+    hash_label: str,
+    log: dict[str, Any],
+) -> dict[str, Any]:
+    """Return the survey, each declared container with its ``Drift``, and no container's environment.
+
+    :param survey: what the lookup ``docker_survey`` returned with ``environments``.
+    :param specs: declared containers (role container, ``container_specs``).
+    :param hashes: container name to the hash of its declaration.
+    :param hash_label: the label that holds it.
+    :param log: ``driver`` and ``options`` that every container has.
+    :returns: ``Drift`` is a list of dicts: ``what`` is otherwise, as which it is ``declared``, and how the
+        engine has it ``running``, all texts for people; secrets are masked. Empty where all is as declared.
+    """
+    by_name = {spec["name"]: spec for spec in specs}
+    containers = {}
+    for name, found in survey["containers"].items():
+        config = {key: value for key, value in found["Config"].items() if key != "Env"}
+        containers[name] = found | {"Config": config}
+        if name in by_name:
+            drift = differences(by_name[name], found, survey, hash_label, hashes[name], log)
+            containers[name]["Drift"] = drift
+    return survey | {"containers": containers}
+
+
+def container_differences(specs: list[dict[str, Any]], survey: dict[str, Any]) -> list[dict[str, str]]:
+    """Return all that the filter ``container_drift`` has told, and containers that are missing.
+
+    :returns: dicts with ``object`` (the container's name), ``what``, ``declared`` and ``running``; with
+        ``note`` where the next run does not repair it.
+    """
+    found = survey["containers"]
+    missing = [_difference("container", "present", "missing")]
+    return [
+        {"object": spec["name"], **one, **NOTES.get(one["what"], {})}
+        for spec in specs
+        for one in (found[spec["name"]]["Drift"] if spec["name"] in found else missing)
+    ]
+
+
+def drift_lines(differences: list[dict[str, str]]) -> list[str]:
+    """Return a line for people for each difference."""
+    return ["{what}: declared {declared}, running {running}".format(**one) for one in differences]
+
+
+class FilterModule:
+    """Names under which Ansible finds the filters."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return filter names and functions."""
+        return {
+            "container_drift": container_drift,
+            "container_differences": container_differences,
+            "env_drift": env_drift,
+            "drift_lines": drift_lines,
+        }

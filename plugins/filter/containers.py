@@ -1,0 +1,320 @@
+"""What must be done so that the engine has what is declared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.dashtam.stack.plugins.module_utils.secrets import redacted
+
+DOCUMENTATION = """
+name: container_states
+short_description: Compare declared containers with a survey of the engine
+description: See the functions' docstrings, for this filter and for those beside it.
+"""
+
+
+def container_hash(spec: dict[str, Any]) -> str:
+    """Return 16 hex digits that change whenever anything declared about the container does."""
+    canonical = json.dumps(spec, sort_keys=True, default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _carries(labels: dict[str, str] | None, wanted: dict[str, str]) -> bool:
+    return all((labels or {}).get(key) == value for key, value in wanted.items())
+
+
+def _owner(labels: dict[str, str], declared: dict[str, str]) -> str | None:
+    """Return why an object with these labels is not ours, or None when it is."""
+    for key, value in declared.items():
+        found = labels.get(key)
+        if found is None:
+            return "it does not carry our labels"
+        if found != value:
+            return f"its label {key} is {found}, not {value}"
+    return None
+
+
+def _identity(declared: dict[str, Any], labels: list[str]) -> dict[str, str]:
+    """Return those of a declared object's labels that tell whose it is.
+
+    :raises AnsibleFilterError: it has not all of them.
+    """
+    missing = [label for label in labels if label not in declared["labels"]]
+    if missing:
+        raise AnsibleFilterError(f"{declared['name']}: give it the label {', '.join(missing)}")
+    return {label: declared["labels"][label] for label in labels}
+
+
+def container_states(
+    specs: list[dict[str, Any]], survey: dict[str, Any], identity_labels: list[str], hash_label: str
+) -> list[dict[str, Any]]:
+    """Say for each declared container what the engine has.
+
+    :param specs: declared containers (role container, ``container_specs``).
+    :param survey: what the lookup ``docker_survey`` returned, its ``images`` holding every spec's image. What
+        the filter ``container_drift`` has told in it counts as changed by hand.
+    :param identity_labels: labels that make an object ours; a container of the name without them is foreign.
+    :param hash_label: the label that holds :func:`container_hash`.
+    :returns: one dict a spec, in order: ``name``, ``state`` (``foreign``, ``missing``, ``changed``,
+        ``stopped``, ``drifted`` or ``running``) and ``reason`` (one line for people).
+    """
+    states = []
+    for spec in specs:
+        found = survey["containers"].get(spec["name"])
+        identity = _identity(spec, identity_labels)
+        state, reason = "running", ""
+        if found is None:
+            state, reason = "missing", "it does not exist"
+        elif foreign := _owner(found["Config"]["Labels"] or {}, identity):
+            state, reason = "foreign", foreign
+        elif found["Config"]["Labels"].get(hash_label) != container_hash(spec):
+            state, reason = "changed", "its declaration changed"
+        elif found["Image"] != survey["images"].get(spec["image"]):
+            state, reason = "changed", f"the image {spec['image']} was built or pulled anew"
+        elif found["State"]["Status"] in ("restarting", "dead"):
+            state, reason = "drifted", f"it is {found['State']['Status']}"
+        elif drift := [one for one in found.get("Drift", []) if one["what"] not in ("state", "health")]:
+            state = "drifted"
+            reason = "; ".join(f"{one['what']} is {one['running']}, not {one['declared']}" for one in drift)
+        elif found["State"]["Status"] != "running":
+            state, reason = "stopped", f"it is {found['State']['Status']}"
+        states.append({"name": spec["name"], "state": state, "reason": reason})
+    return states
+
+
+def container_port_clashes(
+    specs: list[dict[str, Any]], survey: dict[str, Any], bound: list[int], holders: dict[Any, str]
+) -> list[dict[str, Any]]:
+    """Return the published ports that somebody else holds.
+
+    :param specs: declared containers.
+    :param survey: what ``docker_survey`` returned.
+    :param bound: ports that the host says are in use.
+    :param holders: port to a process's description, where the host could tell.
+    :returns: dicts with ``port`` (int), ``spec`` (the container that wants it) and ``holder`` (for people). A
+        stopped container of another instance counts: it would fail to start later.
+    """
+    ours = {spec["name"] for spec in specs}
+    declared = {
+        int(binding["HostPort"]): name
+        for name, found in survey["containers"].items()
+        for entries in (found["HostConfig"]["PortBindings"] or {}).values()
+        for binding in entries or []
+        if binding["HostPort"]
+    }
+    known = {str(port): holder for port, holder in holders.items()}
+    clashes = []
+    for spec in specs:
+        for published_port in spec["published_ports"]:
+            port = int(published_port.split(":")[-2])
+            now = survey["ports"].get(str(port))
+            name = now or declared.get(port)
+            if name and name not in ours:
+                holder = f"the container {name}"
+            elif port in bound and now is None:
+                holder = known.get(str(port), "another program")
+            else:
+                continue
+            clashes.append({"port": port, "spec": spec["name"], "holder": holder})
+    return clashes
+
+
+def declared_volumes(specs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return ``name`` and ``labels`` of the volumes that the specs mount; the first mount makes them."""
+    return [
+        {"name": mount["source"], "labels": mount["labels"]}
+        for spec in specs
+        for mount in spec["mounts"]
+        if mount["type"] == "volume" and "labels" in mount
+    ]
+
+
+def network_states(
+    specs: list[dict[str, Any]], networks: list[dict[str, Any]], survey: dict[str, Any]
+) -> dict[str, str]:
+    """Say for each network of the specs whether it is ``missing``, ``changed``, ``foreign`` or ``present``.
+
+    :param networks: those that are declared, dicts with ``name``, ``internal`` and ``labels``. Of a network
+        that a spec is on and nobody declares only the presence counts.
+    """
+    declared = {network["name"]: network for network in networks}
+    states = {}
+    for name in dict.fromkeys([*declared, *(spec["network"] for spec in specs)]):
+        found, wanted = survey["networks"].get(name), declared.get(name)
+        states[name] = "present"
+        if found is None:
+            states[name] = "missing"
+        elif wanted and (found["Labels"] or {}) != wanted["labels"]:
+            states[name] = "foreign"
+        elif wanted and found["Internal"] != wanted["internal"]:
+            states[name] = "changed"
+    return states
+
+
+def foreign_objects(
+    states: list[dict[str, Any]],
+    networks: dict[str, str],
+    volumes: list[dict[str, Any]],
+    survey: dict[str, Any],
+    identity_labels: list[str],
+) -> list[dict[str, str]]:
+    """Return ``kind``, ``name`` and ``reason`` of the objects that bear a declared name and are not ours."""
+    found = [
+        {"kind": "container", "name": state["name"], "reason": state["reason"]}
+        for state in states
+        if state["state"] == "foreign"
+    ]
+    found += [
+        {"kind": "network", "name": name, "reason": "its labels differ from ours"}
+        for name, state in networks.items()
+        if state == "foreign"
+    ]
+    return found + [
+        {"kind": "volume", "name": volume["name"], "reason": "it does not carry our labels"}
+        for volume in volumes
+        if (has := survey["volumes"].get(volume["name"])) is not None
+        and _owner(has["Labels"] or {}, _identity(volume, identity_labels))
+    ]
+
+
+def published_ports(specs: list[dict[str, Any]]) -> list[int]:
+    """Return the host ports that the specs publish."""
+    return [int(port.split(":")[-2]) for spec in specs for port in spec["published_ports"]]
+
+
+def volume_families(survey: dict[str, Any], names: list[str], label: str) -> list[dict[str, str]]:
+    """Return ``name`` and ``family`` of those volumes that exist and carry the label of an image family."""
+    found = {name: (survey["volumes"].get(name) or {}).get("Labels") or {} for name in names}
+    return [{"name": name, "family": labels[label]} for name, labels in found.items() if label in labels]
+
+
+def other_checkouts(survey: dict[str, Any], own: dict[str, str], checkout_label: str) -> list[str]:
+    """Return the checkouts, other than ours, that objects of our environment and instance belong to."""
+    labels = [found["Config"]["Labels"] or {} for found in survey["containers"].values()]
+    labels += [found["Labels"] or {} for kind in ("networks", "volumes") for found in survey[kind].values()]
+    identity = {key: value for key, value in own.items() if key != checkout_label}
+    same = [found for found in labels if checkout_label in found and _carries(found, identity)]
+    return sorted({found[checkout_label] for found in same} - {own[checkout_label]})
+
+
+def port_candidates(clashes: list[dict[str, Any]]) -> list[int]:
+    """Return the ports that :func:`port_lines` may propose, for the host to say which are in use."""
+    return [clash["port"] + 1000 + more for clash in clashes for more in range(20)]
+
+
+def with_free_ports(
+    clashes: list[dict[str, Any]], survey: dict[str, Any], bound: list[int]
+) -> list[dict[str, Any]]:
+    """Return the clashes, each with ``free``: the next port that nobody holds, a thousand up.
+
+    :param clashes: what :func:`container_port_clashes` returned.
+    :param survey: what ``docker_survey`` returned; a port of any of its containers is not proposed.
+    :param bound: what the host says is in use of :func:`port_candidates`.
+    """
+    held = {
+        int(binding["HostPort"])
+        for found in survey["containers"].values()
+        for entries in (found["HostConfig"]["PortBindings"] or {}).values()
+        for binding in entries or []
+        if binding["HostPort"]
+    }
+    held |= {int(port) for port in survey["ports"]} | set(bound)
+    proposed = []
+    for clash in clashes:
+        port = clash["port"] + 1000
+        while port in held:
+            port += 1
+        held.add(port)
+        proposed.append(clash | {"free": port})
+    return proposed
+
+
+def port_lines(clashes: list[dict[str, Any]], prefix: str) -> list[str]:
+    """Return the lines that move the clashing ports.
+
+    :param clashes: what :func:`with_free_ports` returned.
+    :param prefix: what precedes the service in the containers' names.
+    """
+    return [
+        f"{clash['spec'].removeprefix(prefix).replace('-', '_')}_host_port: {clash['free']}"
+        for clash in clashes
+    ]
+
+
+def _ports(found: dict[str, Any]) -> str:
+    bindings = (found["HostConfig"]["PortBindings"] or {}).values()
+    return ", ".join(
+        sorted(f"{entry['HostIp']}:{entry['HostPort']}" for entries in bindings for entry in entries or [])
+    )
+
+
+def container_status_lines(survey: dict[str, Any], labels: dict[str, str]) -> list[str]:
+    """Return a line for people for each container, network and volume that carries the labels."""
+    lines = []
+    for name, found in sorted(survey["containers"].items()):
+        if _carries(found["Config"]["Labels"], labels):
+            state = found["State"]
+            health = (state.get("Health") or {}).get("Status", "")
+            told = (
+                f"exited with {state['ExitCode']}"
+                if state["Status"] == "exited"
+                else f"{state['Status']} {health}".strip()
+            )
+            lines.append(f"  {name:<28} {told:<20} {_ports(found)}".rstrip())
+    for kind in ("networks", "volumes"):
+        for name, found in sorted(survey[kind].items()):
+            if _carries(found["Labels"], labels):
+                lines.append(f"  {name:<28} {kind.removesuffix('s')}")
+    return lines
+
+
+def container_age(seconds: int) -> str:
+    """Return a duration for people, in the largest unit of which there are two: ``95`` is ``95 s``."""
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def container_probes(
+    specs: list[dict[str, Any]], questions: dict[str, dict[str, Any]] | None = None
+) -> list[dict[str, Any]]:
+    """Return what ``container_wait`` needs of each spec: ``name`` and ``ready``, and ``question`` of some.
+
+    :param questions: container name to its question.
+    """
+    asked = {name: {"question": question} for name, question in (questions or {}).items()}
+    return [{"name": spec["name"], "ready": spec["ready"], **asked.get(spec["name"], {})} for spec in specs]
+
+
+def container_redact(text: str, specs: list[dict[str, Any]]) -> str:
+    """Return the text without the secrets that the containers' environments hold."""
+    for spec in specs:
+        text = redacted(text, spec["env"])
+    return text
+
+
+class FilterModule:
+    """Names under which Ansible finds the filters."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return filter names and functions."""
+        return {
+            "container_hash": container_hash,
+            "container_states": container_states,
+            "declared_volumes": declared_volumes,
+            "published_ports": published_ports,
+            "volume_families": volume_families,
+            "other_checkouts": other_checkouts,
+            "port_candidates": port_candidates,
+            "with_free_ports": with_free_ports,
+            "port_lines": port_lines,
+            "container_status_lines": container_status_lines,
+            "container_age": container_age,
+            "container_probes": container_probes,
+            "container_redact": container_redact,
+            "container_port_clashes": container_port_clashes,
+        }

@@ -1,0 +1,98 @@
+"""The container of a Python service that runs from mounted source, and what is wrong with its settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.module_utils.parsing.convert_bool import boolean
+
+DOCUMENTATION = """
+name: python_service
+short_description: Make the container of a Python service from its settings
+description: See the functions' docstrings.
+"""
+
+# The root file system is read-only: all that the service writes goes here.
+TMP = {"type": "tmpfs", "target": "/tmp", "tmpfs_mode": "1777", "tmpfs_size": "512M"}  # noqa: S108
+
+
+def _binds(paths: dict[str, str], read_only: bool) -> list[dict[str, Any]]:
+    """Return a mount for each path inside; a fixed order, so that the container does not differ for it."""
+    return [
+        {"type": "bind", "source": source, "target": target, "read_only": read_only}
+        for target, source in sorted(paths.items())
+    ]
+
+
+def python_service(settings: dict[str, Any], images: dict[str, str] | None = None) -> dict[str, Any]:
+    """Return the container as the role ``container`` takes it (``container_specs``).
+
+    :param settings: a role's variables without their prefix, except that ``labels`` are all labels. A service
+        that never reloads leaves ``reload`` and ``reload_argument`` out.
+    :param images: what the role ``images`` sets; its ``app`` is the image where the settings have none.
+    """
+    reload = [settings["reload_argument"]] if boolean(settings.get("reload", False), strict=False) else []
+    host_port = settings["host_port"]
+    return {
+        "name": settings["name"],
+        "image": settings["image"] or (images or {}).get("app", ""),
+        "command": [*settings["command"], *reload],
+        "user": settings["user"],
+        "working_dir": settings["working_dir"],
+        "env": settings["env"],
+        "labels": settings["labels"],
+        "network": settings["network"],
+        "aliases": settings["aliases"],
+        "published_ports": []
+        if host_port is None
+        else [f"{settings['bind_address']}:{host_port}:{settings['port']}"],
+        "mounts": [
+            TMP,
+            *_binds(settings["source"], boolean(settings["source_read_only"], strict=False)),
+            *_binds(settings["files"], True),
+        ],
+        "restart_policy": settings["restart_policy"],
+        "healthcheck": {
+            "test": ["CMD", *settings["health"]],
+            "interval": settings["health_interval"],
+            "timeout": "5s",
+            "retries": 3,
+            "start_period": f"{settings['ready_timeout']}s",
+        },
+        "stop_timeout": 10,
+        "read_only": True,
+        "cap_drop": ["ALL"],
+        "security_opts": ["no-new-privileges:true"],
+        "shm_size": "64M",
+        "memory": "0",
+        "cpus": 0.0,
+        "ready": settings["ready"],
+    }
+
+
+def python_service_faults(settings: dict[str, Any], role: str) -> list[str]:
+    """Return a message for each fault that validating types does not find.
+
+    :param role: the prefix of the variables, to name them.
+    """
+    faults = []
+    if not settings["image"] and not settings["requirements"]:
+        faults.append(
+            f"There is no image to run {settings['name']}. Set {role}_image to one that is present, "
+            f"or {role}_requirements to a file of Python requirements to make one with."
+        )
+    # Ansible's validation takes a text for a list of one.
+    for name in ("command", "health", "ready"):
+        if isinstance(settings[name], str):
+            faults.append(f"{role}_{name} is a text. Make it a list, such as [uvicorn, 'shop:app'].")
+    if str(settings["user"]).split(":")[0] in {"0", "root"}:
+        faults.append(f"{role}_user={settings['user']} is root. Use another uid, such as 10001:10001.")
+    return faults
+
+
+class FilterModule:
+    """Names under which Ansible finds the filters."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return filter names and functions."""
+        return {"python_service": python_service, "python_service_faults": python_service_faults}

@@ -1,0 +1,81 @@
+"""Which TCP ports of this host are taken, and by whom."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from contextlib import suppress
+from typing import Any
+
+try:
+    import psutil
+except ImportError:  # who holds a port stays unknown
+    psutil = None
+from ansible.plugins.lookup import LookupBase
+
+DOCUMENTATION = """
+name: host_ports
+short_description: The ports among those asked for that something on this host listens on
+options:
+  _terms:
+    description: Ports to look at.
+    type: list
+    elements: int
+  address:
+    description: The address they would be published on.
+    type: str
+    default: 127.0.0.1
+"""
+
+RETURN = """
+_raw:
+  description:
+    - One dict with C(bound) (list of ports in use) and C(holders) (port to C(command (pid N)), where the host
+      tells).
+  type: list
+  elements: dict
+"""
+
+
+def taken(address: str, port: int) -> bool:
+    """Say whether a server could not listen there now."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # BSD and macOS let an exact address bind beside a wildcard listener, so a connection is tried first.
+        target = "127.0.0.1" if address == "0.0.0.0" else address  # noqa: S104 - compared with, not listened on
+        probe.settimeout(0.3)
+        if probe.connect_ex((target, port)) == 0:
+            return True
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
+
+
+def holders(ports: list[int]) -> dict[int, str]:
+    """Return ``command (pid N)`` of the ports' listeners, where the host tells.
+
+    Linux tells it of the user's own processes, macOS only root.
+    """
+    found: dict[int, str] = {}
+    if not ports or psutil is None:
+        return found
+    with suppress(psutil.Error):
+        for one in psutil.net_connections("tcp"):
+            if one.status == psutil.CONN_LISTEN and one.laddr.port in ports and one.pid:
+                found[one.laddr.port] = f"{psutil.Process(one.pid).name()} (pid {one.pid})"
+    return found
+
+
+class LookupModule(LookupBase):
+    """Look at each port."""
+
+    def run(self, terms: list[Any], variables: dict | None = None, **kwargs: Any) -> list[dict[str, Any]]:
+        """Return a list with one dict, see RETURN."""
+        self.set_options(var_options=variables, direct=kwargs)
+        ports = [int(port) for term in terms for port in (term if isinstance(term, list) else [term])]
+        bound = [port for port in ports if taken(self.get_option("address"), port)]
+        return [{"bound": bound, "holders": {str(port): who for port, who in holders(bound).items()}}]

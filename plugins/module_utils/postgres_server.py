@@ -1,0 +1,127 @@
+"""A PostgreSQL server in a container, reached by the programs that are beside it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+IDENTIFIER = r'(?:"(?:[^"]|"")+"|[^". (]+)'
+COPY = re.compile(rf"COPY ({IDENTIFIER}\.{IDENTIFIER}) \(.*\) FROM stdin;$".encode())
+END_OF_COPY = b"\\.\n"
+
+
+class Problem(Exception):
+    """What is wrong and what to do, in one line."""
+
+
+def quoted(name: str) -> str:
+    """Return an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def reason(output: str) -> str:
+    """Return what a PostgreSQL program says went wrong: its first error, else its last line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if re.search(r"\b(error|ERROR|FATAL):", line)]
+    return [*errors[:1], *lines[-1:], ""][0]
+
+
+class Server:
+    """The server in a running container. All its methods raise Problem with the reason of a failure."""
+
+    def __init__(self, container: str) -> None:
+        self.container = container
+
+    @contextmanager
+    def _start(self, command: list[str], source: IO[bytes] | None, output: Any) -> Iterator[Any]:
+        """Start a command as `postgres`, fed with a file from its beginning; wait for its end.
+
+        The docker client copies streams of any length and ends the input where the file ends. It is told the
+        engine's address, as it would follow its own context where the SDK does not.
+        """
+        stdin = ["--interactive"] if source else []
+        host = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+        client = ["docker", "exec", *stdin, "--user=postgres", self.container]
+        if source is not None:
+            os.lseek(source.fileno(), 0, os.SEEK_SET)
+        with tempfile.TemporaryFile() as errors:
+            process = subprocess.Popen(  # noqa: S603 - our own commands
+                [*client, *command],
+                stdin=source or subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                env=os.environ | {"DOCKER_HOST": host},
+            )
+            try:
+                yield process.stdout
+                process.wait()
+            finally:
+                process.kill()
+                process.communicate()
+            if process.returncode:
+                errors.seek(0)
+                said = errors.read().decode(errors="replace")
+                if "No such container" in said:
+                    raise Problem(f"there is no container {self.container}: start the environment first")
+                raise Problem(reason(said) or f"{command[0]} ended with {process.returncode}")
+
+    def run(self, command: list[str], source: IO[bytes] | None = None) -> str:
+        """Run a command and return what it prints."""
+        with self._start(command, source, subprocess.PIPE) as output:
+            return output.read().decode(errors="replace")
+
+    def dump(self, database: str, target: IO[bytes]) -> None:
+        """Write a dump in pg_dump's custom format."""
+        command = ["pg_dump", "-U", "postgres", "-Fc", "--lock-wait-timeout=30s", "-d", database]
+        with self._start(command, None, target):
+            pass
+
+    def rows_in(self, dump: IO[bytes]) -> dict[str, int]:
+        """Read a dump to its end; return the number of rows that it holds for each table."""
+        rows: dict[str, int] = {}
+        table = None
+        with self._start(["pg_restore", "--data-only", "-f", "-"], dump, subprocess.PIPE) as output:
+            for line in output:
+                if table is None:
+                    if match := COPY.match(line):
+                        table = match[1].decode()
+                        rows[table] = 0
+                elif line == END_OF_COPY:
+                    table = None
+                else:
+                    rows[table] += 1
+        return rows
+
+    def rows_of(self, database: str, tables: Iterable[str]) -> dict[str, int]:
+        """Return the number of rows that the tables have now; their names as pg_dump writes them."""
+        counts = [f"SELECT count(*) FROM {table}" for table in tables]  # noqa: S608 - names quoted by pg_dump itself
+        return dict(zip(tables, map(int, self.sql(database, *counts).split()), strict=True)) if counts else {}
+
+    def sql(self, database: str, *statements: str) -> str:
+        """Run statements, each in its own transaction, and return what they print."""
+        return self._psql(database, [part for statement in statements for part in ("-c", statement)])
+
+    def query(self, database: str, script: str, **variables: str) -> str:
+        """Run a script that uses psql's variables, and return what it prints."""
+        options = [part for name, value in variables.items() for part in ("-v", f"{name}={value}")]
+        with tempfile.TemporaryFile(buffering=0) as source:
+            source.write(script.encode())
+            return self._psql(database, [*options, "-f", "-"], source)
+
+    def _psql(self, database: str, arguments: list[str], source: IO[bytes] | None = None) -> str:
+        psql = ["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database]
+        return self.run([*psql, *arguments], source)
+
+    def has(self, database: str) -> bool:
+        """Say whether there is a database of this name."""
+        query = "SELECT 1 FROM pg_database WHERE datname = :'name';"
+        return self.query("postgres", query, name=database).strip() == "1"
+
+    def drop(self, database: str) -> None:
+        """Drop a database, if there is one of this name."""
+        self.sql("postgres", f"DROP DATABASE IF EXISTS {quoted(database)} WITH (FORCE)")

@@ -1,0 +1,74 @@
+"""What an engine has, in one look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import docker
+
+
+def carries(labels: Mapping[str, str] | None, wanted: Mapping[str, str]) -> bool:
+    """Say whether an object has all of the wanted labels, with their values."""
+    return all((labels or {}).get(name) == value for name, value in wanted.items())
+
+
+def survey(
+    client: docker.APIClient,
+    names: set[str],
+    labels: Mapping[str, str],
+    label: str = "",
+    images: list[str] | None = None,
+    environments: bool = False,
+) -> dict[str, Any]:
+    """Inspect the objects of these names and those that carry the labels, or the one label with any value.
+
+    :param labels: labels and their values; none of them means no object by its labels.
+    :param label: a label's name, for containers alone.
+    :param images: references whose ids are wanted.
+    :param environments: whether the containers named come with their environment, which holds secrets.
+    :returns: see the lookup ``docker_survey``.
+    :raises docker.errors.APIError: the engine refuses.
+    """
+
+    @cache
+    def image(reference: str) -> dict[str, Any] | None:
+        try:
+            inspected: dict[str, Any] = client.inspect_image(reference)
+        except docker.errors.ImageNotFound:
+            return None
+        return inspected
+
+    def ours(name: str, found: Mapping[str, str] | None) -> bool:
+        return name in names or (bool(labels) and carries(found, labels)) or (label in (found or {}))
+
+    containers = {}
+    ports = {}
+    for summary in client.containers(all=True):
+        name = summary["Names"][0].removeprefix("/")
+        ports |= {str(each["PublicPort"]): name for each in summary["Ports"] if "PublicPort" in each}
+        if not ours(name, summary["Labels"]):
+            continue
+        try:
+            found = client.inspect_container(summary["Id"])
+        except docker.errors.NotFound:
+            continue  # removed between the list and the look
+        # Variables that hold secrets are shown at -v by some callbacks.
+        if not (environments and name in names):
+            found["Config"].pop("Env", None)
+        if name in names:
+            found["ImageConfig"] = (image(found["Image"]) or {}).get("Config")
+        containers[name] = found
+    networks = {each["Name"]: each for each in client.networks() if ours(each["Name"], each["Labels"])}
+    volumes = {
+        each["Name"]: each for each in client.volumes()["Volumes"] or [] if ours(each["Name"], each["Labels"])
+    }
+    known = {reference: image(reference) for reference in images or []}
+    return {
+        "containers": containers,
+        "networks": networks,
+        "volumes": volumes,
+        "images": {reference: found["Id"] for reference, found in known.items() if found},
+        "ports": ports,
+    }
