@@ -97,8 +97,6 @@ def database(bench: Bench, names: Sequence[str]) -> list[Row]:
             side.bring("absent")
     if len(set.union(*counts.values())) != 1:
         raise CommandError(f"Not the same tests passed on both sides: {counts}")
-    row.title = (
-        f"{counts[ours.name].pop()} database tests: clones, savepoints and workers,"
-        " against drop and create per test on stock settings"
-    )
+    (count,) = counts[ours.name]
+    row.title = f"{count} database tests; compose: drop and create per test, stock PostgreSQL"
     return [row]

@@ -24,7 +24,9 @@ def section() -> str:
     rounds = description["rounds"]
     summary = "one round" if rounds == 1 else f"medians of {rounds} rounds"
     where = machine.sentence(description["machine"])
-    return f"{results.table(rows)}\n\nMeasured on {description['measured']}, {summary}: {where}.\n"
+    # For a result that is not one complete run.
+    note = f" {description['note']}" if "note" in description else ""
+    return f"{results.table(rows)}\n\nMeasured on {description['measured']}, {summary}: {where}.{note}\n"
 
 
 def updated(text: str) -> str:
