@@ -154,6 +154,7 @@ class Checkout:
             *arguments,
             folder=self.folder,
             config=self.folder,
+            collections=self.folder / "playbooks/collections",
             **{
                 "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.jsonl",
             }
@@ -270,13 +271,14 @@ def copied(environment: str) -> Iterator[Checkout]:
     ).stdout
     copy = folder / "checkout"
     for name in filter(None, listing.split("\0")):
-        if (ROOT / name).is_file():
+        # Links, to folders too, stay links.
+        if (ROOT / name).exists():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, copy / name)
+            shutil.copy2(ROOT / name, copy / name, follow_symlinks=False)
     # As with an umask of 022: what the app's user may not read is a case of its own.
     subprocess.run(["chmod", "-R", "u+rwX,go=rX", folder], check=True)
     # Python would do so at the first run, and every file is looked at.
-    subprocess.run([sys.executable, "-m", "compileall", "-q", "playbooks", "roles"], cwd=copy, check=True)
+    subprocess.run([sys.executable, "-m", "compileall", "-q", "plugins"], cwd=copy, check=True)
     engine = docker.from_env()
     checkout = Checkout(copy, engine)
     try:

@@ -44,7 +44,7 @@ def test_an_engine_that_does_not_answer_is_said_in_one_line(dev: Environment) ->
         *("--check", "--diff"),
         code=2,
         DOCKER_HOST="unix:///nowhere/docker.sock",
-        ANSIBLE_STDOUT_CALLBACK="concise",
+        ANSIBLE_STDOUT_CALLBACK="dashtam.stack.concise",
     )
     problem = (
         "No Docker engine can be used at DOCKER_HOST=unix:///nowhere/docker.sock: No such file or directory."

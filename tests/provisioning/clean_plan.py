@@ -17,7 +17,7 @@ from tests.provisioning import playbook
 
 PLANS = ROOT / "tests/provisioning/plans"
 ENVIRONMENTS = ("dev", "test", "ci")
-WANTED = ("ansible.cfg", "inventories", "playbooks", "roles", "templates")
+WANTED = ("ansible.cfg", "inventories", "meta", "playbooks", "plugins", "roles", "templates")
 COMMAND = ".venv/bin/python -m tests.provisioning.clean_plan"
 HEADER = f"---\n# Written by {COMMAND}\n"
 INVENTORIES = [argument for name in ENVIRONMENTS for argument in ("-i", f"inventories/{name}")]
@@ -30,7 +30,7 @@ def clone(folder: Path) -> Path:
     for name in WANTED:
         if (ROOT / name).is_dir():
             ignored = shutil.ignore_patterns("__pycache__", "molecule")
-            shutil.copytree(ROOT / name, checkout / name, ignore=ignored)
+            shutil.copytree(ROOT / name, checkout / name, ignore=ignored, symlinks=True)
         else:
             shutil.copy(ROOT / name, checkout)
     return checkout
