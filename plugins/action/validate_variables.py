@@ -28,6 +28,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible.utils.vars import load_extra_vars
+from ansible_collections.dashtam.stack.plugins.module_utils.quantities import in_bytes
 
 display = Display()
 
@@ -207,6 +208,11 @@ def value_faults(name: str, option: Mapping[str, Any], value: Any) -> list[str]:
                 return [f"must be text, and YAML reads it as {kind}: put it in quotes"]
     if option.get("type") in {"int", "float"} and isinstance(value, bool):
         return [f"must be a number, and is {str(value).lower()}"]
+    if option.get("type") == "bytes":
+        try:
+            in_bytes(value)
+        except ValueError as error:
+            return [f"has a wrong value: {error}"]
     # Nothing but this option: defaults, other names and "required" have been dealt with.
     spec = {name: {key: part for key, part in option.items() if key not in {"default", "required"}}}
     messages = ArgumentSpecValidator(spec).validate({name: value}).error_messages

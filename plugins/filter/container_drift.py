@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
+from ansible.errors import AnsibleFilterError
+from ansible_collections.dashtam.stack.plugins.module_utils.quantities import (
+    NANOSECONDS,
+    in_bytes,
+    in_seconds,
+    shown_size,
+)
 from ansible_collections.dashtam.stack.plugins.module_utils.secrets import masked, redacted
 
 DOCUMENTATION = """
@@ -14,9 +21,6 @@ name: container_drift
 short_description: Tell in a survey of the engine how each declared container differs
 description: See the functions' docstrings.
 """
-
-UNITS = (("G", 1024**3), ("M", 1024**2), ("K", 1024), ("", 1))
-SECONDS = {"h": 3600, "m": 60, "s": 1, "ms": 1e-3, "us": 1e-6}
 
 # What a declaration has no word for, so that it is always the engine's own default; HostConfig's names.
 UNDECLARED = {
@@ -60,26 +64,17 @@ NOTES = {"health": {"note": "a run shows its log"}}
 Shown = dict[str, str | None]
 
 
-def _bytes(size: Any) -> int:
-    """Bytes of a size such as ``64M``; docker_container's format."""
-    number, unit = re.fullmatch(r"(\d+)\s*([KMG]?)B?", str(size).upper()).groups()
-    return int(number) * dict(UNITS)[unit]
-
-
-def _size(number: int) -> str:
-    """A size in the largest unit that it is a multiple of; none is no limit."""
-    if number <= 0:
-        return "no limit"
-    unit, factor = next((unit, factor) for unit, factor in UNITS if number % factor == 0)
-    return f"{number // factor}{unit}"
-
-
 def _seconds(duration: Any) -> str:
-    """Seconds of a duration such as ``1m30s``; docker_container's format. The engine counts nanoseconds."""
-    if isinstance(duration, int):
-        return f"{duration / 1e9:g}s"
-    parts = re.findall(r"(\d+)(h|ms|us|m|s)", str(duration or ""))
-    return f"{sum(int(number) * SECONDS[unit] for number, unit in parts):g}s"
+    """Seconds of a declared duration, or of the engine's nanoseconds."""
+    passed = duration / NANOSECONDS if isinstance(duration, int) else in_seconds(duration) if duration else 0
+    return f"{passed:g}s"
+
+
+def _asked(size: str) -> str:
+    """A size that --tmpfs asked for, which may be one that cannot be declared, as 50% of the memory."""
+    with suppress(ValueError):
+        return shown_size(in_bytes(size))
+    return size
 
 
 def _words(words: Iterable[Any] | None) -> str | None:
@@ -109,10 +104,10 @@ def _named(prefix: str, values: Mapping[str, Any] | None) -> Shown:
     return {f"{prefix} {name}": str(value) for name, value in (values or {}).items()}
 
 
-def _mount(kind: str, source: str | None, read_only: bool, size: int = 0, mode: int | None = None) -> str:
+def _mount(kind: str, source: str | None, read_only: bool, size: str = "", mode: int | None = None) -> str:
     words = [kind if kind == "tmpfs" else f"{kind} {source}"]
     if kind == "tmpfs":
-        words += [_size(size), f"mode {mode:04o}" if mode is not None else "the engine's mode"]
+        words += [size, f"mode {mode:04o}" if mode is not None else "the engine's mode"]
     return ", ".join([*words, *(["read-only"] if read_only else [])])
 
 
@@ -122,7 +117,7 @@ def _declared_mount(mount: Mapping[str, Any]) -> str:
         mount.get("type", "volume"),
         mount.get("source"),
         bool(mount.get("read_only")),
-        _bytes(mount.get("tmpfs_size") or 0),
+        shown_size(in_bytes(mount.get("tmpfs_size") or 0)),
         int(str(mode), 8) if mode is not None else None,
     )
 
@@ -136,7 +131,7 @@ def _running_mounts(host: Mapping[str, Any]) -> Shown:
             mount["Type"],
             mount.get("Source"),
             bool(mount.get("ReadOnly")),
-            tmpfs.get("SizeBytes") or 0,
+            shown_size(tmpfs.get("SizeBytes") or 0),
             tmpfs.get("Mode"),
         )
     for bind in host.get("Binds") or []:
@@ -146,7 +141,7 @@ def _running_mounts(host: Mapping[str, Any]) -> Shown:
     for target, options in (host.get("Tmpfs") or {}).items():
         said = dict(option.partition("=")[::2] for option in options.split(",") if option)
         mode = int(said["mode"], 8) if "mode" in said else None
-        mounts[target] = _mount("tmpfs", None, "ro" in said, _bytes(said.get("size") or 0), mode)
+        mounts[target] = _mount("tmpfs", None, "ro" in said, _asked(said.get("size", "0")), mode)
     return {f"mount {target}": mount for target, mount in mounts.items()}
 
 
@@ -196,11 +191,11 @@ def _declared(
         "stop signal": image.get("StopSignal") or None,
         "stop timeout": f"{spec['stop_timeout']}s",
         "restart policy": spec["restart_policy"],
-        "memory limit": _size(_bytes(spec["memory"])),
+        "memory limit": shown_size(in_bytes(spec["memory"])),
         "cpu limit": f"{float(spec['cpus']):g}" if float(spec["cpus"]) else "no limit",
         "pids limit": "no limit",
         "read-only root": "yes" if spec["read_only"] else "no",
-        "shm size": _size(_bytes(spec["shm_size"])),
+        "shm size": shown_size(in_bytes(spec["shm_size"])),
         "log driver": log["driver"],
         f"network {spec['network']}": "connected",
         **_health(**spec["healthcheck"]),
@@ -234,12 +229,12 @@ def _running(spec: dict[str, Any], found: dict[str, Any], networks: dict[str, An
         "stop signal": config.get("StopSignal") or None,
         "stop timeout": f"{config['StopTimeout']}s" if config.get("StopTimeout") is not None else None,
         "restart policy": policy["Name"] or "no",
-        "memory limit": _size(host["Memory"]),
+        "memory limit": shown_size(host["Memory"]),
         "cpu limit": f"{host['NanoCpus'] / 1e9:g}" if host["NanoCpus"] else "no limit",
         # The engine says null, 0 or -1 for "no limit", depending on its version and on who set it last.
         "pids limit": str(host["PidsLimit"]) if (host.get("PidsLimit") or 0) > 0 else "no limit",
         "read-only root": "yes" if host["ReadonlyRootfs"] else "no",
-        "shm size": _size(host["ShmSize"]),
+        "shm size": shown_size(host["ShmSize"]),
         "log driver": host["LogConfig"]["Type"],
         **{f"network {name}": "connected" for name in attached},
         **({f"network {spec['network']}": "connected to one that was removed"} if lost else {}),
@@ -305,7 +300,7 @@ def differences(
         running = {what: value for what, value in running.items() if what in declared or what not in of_image}
         running["entrypoint"] = running["stop signal"] = None
     if not _swap(found["HostConfig"]) and running["memory limit"] == declared["memory limit"]:
-        running["swap limit"] = _size(found["HostConfig"]["MemorySwap"])
+        running["swap limit"] = shown_size(found["HostConfig"]["MemorySwap"])
     told = []
     if not same_image:
         wanted = _short(survey["images"].get(spec["image"], "not present"))
@@ -348,7 +343,10 @@ def container_drift(
         config = {key: value for key, value in found["Config"].items() if key != "Env"}
         containers[name] = found | {"Config": config}
         if name in by_name:
-            drift = differences(by_name[name], found, survey, hash_label, hashes[name], log)
+            try:
+                drift = differences(by_name[name], found, survey, hash_label, hashes[name], log)
+            except ValueError as error:
+                raise AnsibleFilterError(f"{name}: {error}") from None
             containers[name]["Drift"] = drift
     return survey | {"containers": containers}
 

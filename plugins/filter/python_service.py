@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
+from ansible_collections.dashtam.stack.plugins.filter.durations import duration_faults
 
 DOCUMENTATION = """
 name: python_service
@@ -87,7 +88,7 @@ def python_service_faults(settings: dict[str, Any], role: str) -> list[str]:
             faults.append(f"{role}_{name} is a text. Make it a list, such as [uvicorn, 'shop:app'].")
     if str(settings["user"]).split(":")[0] in {"0", "root"}:
         faults.append(f"{role}_user={settings['user']} is root. Use another uid, such as 10001:10001.")
-    return faults
+    return faults + duration_faults({f"{role}_health_interval": settings["health_interval"]})
 
 
 class FilterModule:

@@ -37,7 +37,7 @@ READS_GROUPS = {"validate_variables"}
 COMMON_WORDS = {"test", "testing", "development", "production"}
 COLLECTION = "dashtam.stack"
 BARE = {"when", "that", "failed_when", "changed_when", "until"}
-TYPES = {"str", "int", "float", "bool", "dict", "list", "path"}
+TYPES = {"str", "int", "float", "bool", "bytes", "dict", "list", "path"}
 JINJA = jinja2.Environment(autoescape=True, extensions=["jinja2.ext.do"])
 
 

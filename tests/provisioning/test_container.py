@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,6 +14,7 @@ import psutil
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
+from ansible.module_utils.common.text.formatters import human_to_bytes
 from ansible.plugins.loader import lookup_loader
 
 from tests.by_path import ROOT, load
@@ -21,6 +23,7 @@ ROLE = "roles/container"
 containers = load("plugins/filter/containers.py")
 container_drift = load("plugins/filter/container_drift.py")
 host_ports = load("plugins/lookup/host_ports.py")
+durations = load("plugins/filter/durations.py")
 container_wait = load("plugins/action/container_wait.py")
 
 OWN = {"own.environment": "blue", "own.instance": "site", "own.checkout": "/home/me/site"}
@@ -400,6 +403,51 @@ def test_a_health_check_as_a_text_is_for_the_shell() -> None:
     spec = SPEC | {"healthcheck": {"test": "true && true", "interval": "1m30s"}}
     health = {"Test": ["CMD-SHELL", "true && true"], "Interval": 90_000_000_000}
     assert differences(inspected(spec, Config__Healthcheck=health), spec) == []
+
+
+@pytest.mark.parametrize(
+    ("size", "number", "shown"),
+    [("64M", 64 * 2**20, "64M"), ("1.5G", 3 * 2**29, "1536M"), ("1T", 2**40, "1T"), ("512k", 2**19, "512K")],
+)
+def test_a_size_is_read_as_docker_container_reads_it(size: str, number: int, shown: str) -> None:
+    assert human_to_bytes(size) == number
+    spec = SPEC | {"memory": size, "shm_size": size}
+    spec["mounts"] = [{"type": "tmpfs", "target": "/scratch", "tmpfs_size": size}]
+    mount = {"Type": "tmpfs", "Target": "/scratch", "TmpfsOptions": {"SizeBytes": number}}
+    host = {"Memory": number, "MemorySwap": 2 * number, "ShmSize": number, "Mounts": [mount]}
+    host = inspected(spec)["HostConfig"] | host
+    assert differences(inspected(spec, HostConfig=host), spec) == []
+    assert f"shm size: declared {shown}, running 1K" in differences(
+        inspected(spec, HostConfig=host | {"ShmSize": 1024}), spec
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"memory": "1Q"}, "site-blue-web: 1Q is no size. Write one such as 512M or 1.5G."),
+        ({"shm_size": "64Mb"}, "site-blue-web: 64Mb is no size."),
+        ({"healthcheck": {"test": ["true"], "interval": "5"}}, "site-blue-web: 5 is no duration. Write one"),
+    ],
+)
+def test_what_docker_container_would_not_read_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=re.escape(said)):
+        differences(inspected(), SPEC | changes)
+
+
+def test_a_size_by_hand_may_be_one_that_cannot_be_declared() -> None:
+    host = inspected()["HostConfig"] | {"Tmpfs": {"/scratch": "size=50%"}}
+    assert differences(inspected(HostConfig=host)) == [
+        "mount /scratch: declared none, running tmpfs, 50%, the engine's mode"
+    ]
+
+
+def test_durations_are_validated_before_anything_starts() -> None:
+    values = {"a": "10s", "b": "1m30s", "c": "500ms", "d": 10, "e": "soon"}
+    assert durations.duration_faults(values) == [
+        f"{name}: {value} is no duration. Write one such as 10s or 1m30s."
+        for name, value in {"d": 10, "e": "soon"}.items()
+    ]
 
 
 def test_no_environment_and_no_secret_leaves_the_comparison() -> None:

@@ -155,7 +155,7 @@ def copy(tmp_path: Path) -> Path:
             "redis/meta/argument_specs.yml",
             "        type: dict\n",
             "",
-            "redis_labels has no type; give it one of bool, dict, float, int, list, path, str",
+            "redis_labels has no type; give it one of bool, bytes, dict, float, int, list, path, str",
         ),
         (
             "redis/meta/argument_specs.yml",

@@ -47,11 +47,11 @@ def roles(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("said", "other", "row"),
     [
-        ("default: 256M", "default: 1G", "| `redis_tmpfs_size` | str | `1G` | Size limit of the tmpfs. |"),
+        ("default: 256M", "default: 1G", "| `redis_tmpfs_size` | bytes | `1G` | Size limit of the tmpfs. |"),
         (
             "description: Size limit of the tmpfs.",
             "description: [A C(size)., 'B | C']",
-            r"| `redis_tmpfs_size` | str | `256M` | A `size`. B \| C |",
+            r"| `redis_tmpfs_size` | bytes | `256M` | A `size`. B \| C |",
         ),
         (
             "[volume, tmpfs]",
@@ -62,7 +62,7 @@ def roles(tmp_path: Path) -> Path:
         (
             "default: 256M",
             "required: true",
-            "| `redis_tmpfs_size` | str | required | Size limit of the tmpfs. |",
+            "| `redis_tmpfs_size` | bytes | required | Size limit of the tmpfs. |",
         ),
         (
             "  main:\n",

@@ -216,6 +216,8 @@ def test_values_are_judged_as_they_will_be(validate: Validate) -> None:
         ({"type": "dict"}, "x", "is of type str and we were unable to convert to dict"),
         ({"type": "dict", "options": {"memory": {"type": "int"}}}, {"memroy": 1}, "include: memory"),
         ({"type": "int", "no_log": True}, "hunter2", "is not of type int"),
+        ({"type": "bytes"}, "1Q", "has a wrong value: 1Q is no size. Write one such as 512M or 1.5G."),
+        ({"type": "bytes"}, True, "has a wrong value: True is no size."),
         ({"type": "int"}, "5432", None),
         ({"type": "str"}, None, None),
         ({"type": "bool", "required": True}, False, None),

@@ -1,0 +1,35 @@
+"""Durations, validated as docker_container reads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.dashtam.stack.plugins.module_utils.quantities import in_seconds
+
+DOCUMENTATION = """
+name: duration_faults
+short_description: Say which variables hold no duration
+description: See the function's docstring.
+"""
+
+
+def duration_faults(values: dict[str, Any]) -> list[str]:
+    """Return a sentence for each variable whose value is no duration.
+
+    :param values: name of the variable to its value, such as ``10s``.
+    """
+    faults = []
+    for name, value in values.items():
+        try:
+            in_seconds(value)
+        except ValueError as error:
+            faults.append(f"{name}: {error}")
+    return faults
+
+
+class FilterModule:
+    """Names under which Ansible finds the filters."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return filter names and functions."""
+        return {"duration_faults": duration_faults}

@@ -1,0 +1,45 @@
+"""Sizes and durations, read by the very functions that docker_container reads them with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.module_utils.common.text.formatters import human_to_bytes
+
+try:
+    from ansible_collections.community.docker.plugins.module_utils.util import convert_duration_to_nanosecond
+except ImportError:  # community.docker 5
+    from ansible_collections.community.docker.plugins.module_utils._util import convert_duration_to_nanosecond
+
+UNITS = {"T": 1024**4, "G": 1024**3, "M": 1024**2, "K": 1024, "": 1}
+NANOSECONDS = 1e9
+
+
+def in_bytes(value: Any) -> int:
+    """Return the bytes of a size such as ``64M``, ``1.5G`` or ``0``.
+
+    :raises ValueError: it is none; the message is a sentence that begins with the value.
+    """
+    try:
+        return int(human_to_bytes(value))
+    except ValueError:
+        raise ValueError(f"{value} is no size. Write one such as 512M or 1.5G.") from None
+
+
+def in_seconds(value: Any) -> float:
+    """Return the seconds of a duration such as ``1m30s``.
+
+    :raises ValueError: it is none, or has no unit; the message is a sentence that begins with the value.
+    """
+    try:
+        return float(convert_duration_to_nanosecond(value) / NANOSECONDS)
+    except ValueError:
+        raise ValueError(f"{value} is no duration. Write one such as 10s or 1m30s.") from None
+
+
+def shown_size(number: int) -> str:
+    """Return a size for people, in the largest unit that it is a multiple of; 0 and less are no limit."""
+    if number <= 0:
+        return "no limit"
+    unit = next(unit for unit, factor in UNITS.items() if number % factor == 0)
+    return f"{number // UNITS[unit]}{unit}"
