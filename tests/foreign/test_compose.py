@@ -15,7 +15,7 @@ from benchmarks.playbooks import Playbooks
 from benchmarks.sides import Side
 from tests.foreign.site import docker
 
-PORT_OFFSET = 600
+PORT_OFFSET = 1200
 CONFIG = ("Image", "Cmd", "Entrypoint", "User", "WorkingDir", "Healthcheck", "StopTimeout", "StopSignal")
 HOST = (
     "PortBindings",
