@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.dashtam.stack.plugins.module_utils.secrets import redacted
+from ansible_collections.dashtam.stack.plugins.module_utils.survey import carries
 
 DOCUMENTATION = """
 name: container_states
@@ -20,10 +21,6 @@ def container_hash(spec: dict[str, Any]) -> str:
     """Return 16 hex digits that change whenever anything declared about the container does."""
     canonical = json.dumps(spec, sort_keys=True, default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
-
-def _carries(labels: dict[str, str] | None, wanted: dict[str, str]) -> bool:
-    return all((labels or {}).get(key) == value for key, value in wanted.items())
 
 
 def _owner(labels: dict[str, str], declared: dict[str, str]) -> str | None:
@@ -85,43 +82,6 @@ def container_states(
     return states
 
 
-def container_port_clashes(
-    specs: list[dict[str, Any]], survey: dict[str, Any], bound: list[int], holders: dict[Any, str]
-) -> list[dict[str, Any]]:
-    """Return the published ports that somebody else holds.
-
-    :param specs: declared containers.
-    :param survey: what ``docker_survey`` returned.
-    :param bound: ports that the host says are in use.
-    :param holders: port to a process's description, where the host could tell.
-    :returns: dicts with ``port`` (int), ``spec`` (the container that wants it) and ``holder`` (for people). A
-        stopped container of another instance counts: it would fail to start later.
-    """
-    ours = {spec["name"] for spec in specs}
-    declared = {
-        int(binding["HostPort"]): name
-        for name, found in survey["containers"].items()
-        for entries in (found["HostConfig"]["PortBindings"] or {}).values()
-        for binding in entries or []
-        if binding["HostPort"]
-    }
-    known = {str(port): holder for port, holder in holders.items()}
-    clashes = []
-    for spec in specs:
-        for published_port in spec["published_ports"]:
-            port = int(published_port.split(":")[-2])
-            now = survey["ports"].get(str(port))
-            name = now or declared.get(port)
-            if name and name not in ours:
-                holder = f"the container {name}"
-            elif port in bound and now is None:
-                holder = known.get(str(port), "another program")
-            else:
-                continue
-            clashes.append({"port": port, "spec": spec["name"], "holder": holder})
-    return clashes
-
-
 def declared_volumes(specs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return ``name`` and ``labels`` of the volumes that the specs mount; the first mount makes them."""
     return [
@@ -180,11 +140,6 @@ def foreign_objects(
     ]
 
 
-def published_ports(specs: list[dict[str, Any]]) -> list[int]:
-    """Return the host ports that the specs publish."""
-    return [int(port.split(":")[-2]) for spec in specs for port in spec["published_ports"]]
-
-
 def volume_families(survey: dict[str, Any], names: list[str], label: str) -> list[dict[str, str]]:
     """Return ``name`` and ``family`` of those volumes that exist and carry the label of an image family."""
     found = {name: (survey["volumes"].get(name) or {}).get("Labels") or {} for name in names}
@@ -196,87 +151,8 @@ def other_checkouts(survey: dict[str, Any], own: dict[str, str], checkout_label:
     labels = [found["Config"]["Labels"] or {} for found in survey["containers"].values()]
     labels += [found["Labels"] or {} for kind in ("networks", "volumes") for found in survey[kind].values()]
     identity = {key: value for key, value in own.items() if key != checkout_label}
-    same = [found for found in labels if checkout_label in found and _carries(found, identity)]
+    same = [found for found in labels if checkout_label in found and carries(found, identity)]
     return sorted({found[checkout_label] for found in same} - {own[checkout_label]})
-
-
-def port_candidates(clashes: list[dict[str, Any]]) -> list[int]:
-    """Return the ports that :func:`port_lines` may propose, for the host to say which are in use."""
-    return [clash["port"] + 1000 + more for clash in clashes for more in range(20)]
-
-
-def with_free_ports(
-    clashes: list[dict[str, Any]], survey: dict[str, Any], bound: list[int]
-) -> list[dict[str, Any]]:
-    """Return the clashes, each with ``free``: the next port that nobody holds, a thousand up.
-
-    :param clashes: what :func:`container_port_clashes` returned.
-    :param survey: what ``docker_survey`` returned; a port of any of its containers is not proposed.
-    :param bound: what the host says is in use of :func:`port_candidates`.
-    """
-    held = {
-        int(binding["HostPort"])
-        for found in survey["containers"].values()
-        for entries in (found["HostConfig"]["PortBindings"] or {}).values()
-        for binding in entries or []
-        if binding["HostPort"]
-    }
-    held |= {int(port) for port in survey["ports"]} | set(bound)
-    proposed = []
-    for clash in clashes:
-        port = clash["port"] + 1000
-        while port in held:
-            port += 1
-        held.add(port)
-        proposed.append(clash | {"free": port})
-    return proposed
-
-
-def port_lines(clashes: list[dict[str, Any]], prefix: str) -> list[str]:
-    """Return the lines that move the clashing ports.
-
-    :param clashes: what :func:`with_free_ports` returned.
-    :param prefix: what precedes the service in the containers' names.
-    """
-    return [
-        f"{clash['spec'].removeprefix(prefix).replace('-', '_')}_host_port: {clash['free']}"
-        for clash in clashes
-    ]
-
-
-def _ports(found: dict[str, Any]) -> str:
-    bindings = (found["HostConfig"]["PortBindings"] or {}).values()
-    return ", ".join(
-        sorted(f"{entry['HostIp']}:{entry['HostPort']}" for entries in bindings for entry in entries or [])
-    )
-
-
-def container_status_lines(survey: dict[str, Any], labels: dict[str, str]) -> list[str]:
-    """Return a line for people for each container, network and volume that carries the labels."""
-    lines = []
-    for name, found in sorted(survey["containers"].items()):
-        if _carries(found["Config"]["Labels"], labels):
-            state = found["State"]
-            health = (state.get("Health") or {}).get("Status", "")
-            told = (
-                f"exited with {state['ExitCode']}"
-                if state["Status"] == "exited"
-                else f"{state['Status']} {health}".strip()
-            )
-            lines.append(f"  {name:<28} {told:<20} {_ports(found)}".rstrip())
-    for kind in ("networks", "volumes"):
-        for name, found in sorted(survey[kind].items()):
-            if _carries(found["Labels"], labels):
-                lines.append(f"  {name:<28} {kind.removesuffix('s')}")
-    return lines
-
-
-def container_age(seconds: int) -> str:
-    """Return a duration for people, in the largest unit of which there are two: ``95`` is ``95 s``."""
-    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
 
 
 def container_probes(
@@ -306,15 +182,8 @@ class FilterModule:
             "container_hash": container_hash,
             "container_states": container_states,
             "declared_volumes": declared_volumes,
-            "published_ports": published_ports,
             "volume_families": volume_families,
             "other_checkouts": other_checkouts,
-            "port_candidates": port_candidates,
-            "with_free_ports": with_free_ports,
-            "port_lines": port_lines,
-            "container_status_lines": container_status_lines,
-            "container_age": container_age,
             "container_probes": container_probes,
             "container_redact": container_redact,
-            "container_port_clashes": container_port_clashes,
         }

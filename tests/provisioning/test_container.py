@@ -21,6 +21,8 @@ from tests.by_path import ROOT, load
 
 ROLE = "roles/container"
 containers = load("plugins/filter/containers.py")
+container_ports = load("plugins/filter/container_ports.py")
+container_status = load("plugins/filter/container_status.py")
 container_drift = load("plugins/filter/container_drift.py")
 host_ports = load("plugins/lookup/host_ports.py")
 durations = load("plugins/filter/durations.py")
@@ -505,7 +507,7 @@ def test_states_are_in_the_order_of_the_declarations() -> None:
 
 def test_published_ports() -> None:
     two = SPEC | {"published_ports": ["127.0.0.1:8001:80", "[::1]:8002:80"]}
-    assert containers.published_ports([SPEC, two]) == [8000, 8001, 8002]
+    assert container_ports.published_ports([SPEC, two]) == [8000, 8001, 8002]
 
 
 OTHER = inspected(SPEC | {"labels": SPEC["labels"] | {"own.instance": "copy"}})
@@ -515,7 +517,9 @@ STOPPED = {"State__Status": "exited", "State__Running": False}
 def clashes(
     seen: dict[str, Any], bound: list[int] | None = None, holders: dict[str, str] | None = None
 ) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = containers.container_port_clashes([SPEC], seen, bound or [], holders or {})
+    found: list[dict[str, Any]] = container_ports.container_port_clashes(
+        [SPEC], seen, bound or [], holders or {}
+    )
     return found
 
 
@@ -567,14 +571,14 @@ def test_lines_that_move_a_port_to_one_that_nobody_holds() -> None:
     )
 
     def lines(clashes: list[dict[str, Any]], seen: dict[str, Any], bound: list[int]) -> list[str]:
-        proposed = containers.with_free_ports(clashes, seen, bound)
-        told: list[str] = containers.port_lines(proposed, "site-blue-")
+        proposed = container_ports.with_free_ports(clashes, seen, bound)
+        told: list[str] = container_ports.port_lines(proposed, "site-blue-")
         return told
 
     assert lines(wanted, survey(), []) == ["web_host_port: 9000", "api_host_port: 9001"]
     assert lines(wanted, survey(copy_blue_web=held), []) == ["web_host_port: 9001", "api_host_port: 9002"]
     stranger = survey() | {"ports": {"9000": "stranger"}}
-    assert 9000 in containers.port_candidates(wanted[:1])
+    assert 9000 in container_ports.port_candidates(wanted[:1])
     hyphened = [{"port": 8000, "spec": "site-blue-mail-relay", "holder": "x"}]
     assert lines(hyphened, survey(), []) == ["mail_relay_host_port: 9000"]
     assert lines(wanted[:1], stranger, [9001]) == ["web_host_port: 9002"]
@@ -676,7 +680,7 @@ def test_redaction_hides_what_may_be_a_secret_and_nothing_else() -> None:
     ],
 )
 def test_an_age_for_people(seconds: int, told: str) -> None:
-    assert containers.container_age(seconds) == told
+    assert container_status.container_age(seconds) == told
 
 
 def test_status_has_a_line_for_each_object_with_the_labels() -> None:
@@ -689,7 +693,7 @@ def test_status_has_a_line_for_each_object_with_the_labels() -> None:
     )
     seen["networks"] = {"net": {"Labels": OWN}, "bridge": {"Labels": None}}
     seen["volumes"] = {"data": {"Labels": OWN}, "other": {"Labels": OWN | {"own.instance": "copy"}}}
-    assert [line.split() for line in containers.container_status_lines(seen, OWN)] == [
+    assert [line.split() for line in container_status.container_status_lines(seen, OWN)] == [
         ["api", "exited", "with", "3"],
         ["old", "created", "127.0.0.1:8000"],
         ["web", "running", "healthy", "127.0.0.1:8000"],

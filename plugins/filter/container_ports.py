@@ -1,0 +1,111 @@
+"""Which published ports somebody else holds, and which ones are free."""
+
+from __future__ import annotations
+
+from typing import Any
+
+DOCUMENTATION = """
+name: container_port_clashes
+short_description: Find the published ports that somebody else holds
+description: See the functions' docstrings.
+"""
+
+
+def container_port_clashes(
+    specs: list[dict[str, Any]], survey: dict[str, Any], bound: list[int], holders: dict[Any, str]
+) -> list[dict[str, Any]]:
+    """Return the published ports that somebody else holds.
+
+    :param specs: declared containers.
+    :param survey: what ``docker_survey`` returned.
+    :param bound: ports that the host says are in use.
+    :param holders: port to a process's description, where the host could tell.
+    :returns: dicts with ``port`` (int), ``spec`` (the container that wants it) and ``holder`` (for people). A
+        stopped container of another instance counts: it would fail to start later.
+    """
+    ours = {spec["name"] for spec in specs}
+    declared = {
+        int(binding["HostPort"]): name
+        for name, found in survey["containers"].items()
+        for entries in (found["HostConfig"]["PortBindings"] or {}).values()
+        for binding in entries or []
+        if binding["HostPort"]
+    }
+    known = {str(port): holder for port, holder in holders.items()}
+    clashes = []
+    for spec in specs:
+        for published_port in spec["published_ports"]:
+            port = int(published_port.split(":")[-2])
+            now = survey["ports"].get(str(port))
+            name = now or declared.get(port)
+            if name and name not in ours:
+                holder = f"the container {name}"
+            elif port in bound and now is None:
+                holder = known.get(str(port), "another program")
+            else:
+                continue
+            clashes.append({"port": port, "spec": spec["name"], "holder": holder})
+    return clashes
+
+
+def published_ports(specs: list[dict[str, Any]]) -> list[int]:
+    """Return the host ports that the specs publish."""
+    return [int(port.split(":")[-2]) for spec in specs for port in spec["published_ports"]]
+
+
+def port_candidates(clashes: list[dict[str, Any]]) -> list[int]:
+    """Return the ports that :func:`port_lines` may propose, for the host to say which are in use."""
+    return [clash["port"] + 1000 + more for clash in clashes for more in range(20)]
+
+
+def with_free_ports(
+    clashes: list[dict[str, Any]], survey: dict[str, Any], bound: list[int]
+) -> list[dict[str, Any]]:
+    """Return the clashes, each with ``free``: the next port that nobody holds, a thousand up.
+
+    :param clashes: what :func:`container_port_clashes` returned.
+    :param survey: what ``docker_survey`` returned; a port of any of its containers is not proposed.
+    :param bound: what the host says is in use of :func:`port_candidates`.
+    """
+    held = {
+        int(binding["HostPort"])
+        for found in survey["containers"].values()
+        for entries in (found["HostConfig"]["PortBindings"] or {}).values()
+        for binding in entries or []
+        if binding["HostPort"]
+    }
+    held |= {int(port) for port in survey["ports"]} | set(bound)
+    proposed = []
+    for clash in clashes:
+        port = clash["port"] + 1000
+        while port in held:
+            port += 1
+        held.add(port)
+        proposed.append(clash | {"free": port})
+    return proposed
+
+
+def port_lines(clashes: list[dict[str, Any]], prefix: str) -> list[str]:
+    """Return the lines that move the clashing ports.
+
+    :param clashes: what :func:`with_free_ports` returned.
+    :param prefix: what precedes the service in the containers' names.
+    """
+    return [
+        f"{clash['spec'].removeprefix(prefix).replace('-', '_')}_host_port: {clash['free']}"
+        for clash in clashes
+    ]
+
+
+class FilterModule:
+    """Names under which Ansible finds the filters."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return filter names and functions."""
+        return {
+            "container_port_clashes": container_port_clashes,
+            "published_ports": published_ports,
+            "port_candidates": port_candidates,
+            "with_free_ports": with_free_ports,
+            "port_lines": port_lines,
+        }
