@@ -1,4 +1,4 @@
-"""A folder that somebody else provisions from: it knows the collection, nothing else of this repository."""
+"""A folder that somebody else provisions from: of this repository it has the artefact alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.by_path import COLLECTIONS, ROOT
+from tests.by_path import ROOT
+from tests.collection import installed
 
 GUESTBOOK = ROOT / "tests/foreign/guestbook"
 ANSIBLE_PLAYBOOK = str(Path(sys.executable).with_name("ansible-playbook"))
@@ -68,7 +69,7 @@ class Site:
             shutil.copytree(content, folder)
         else:
             folder.mkdir()
-        (folder / "ansible.cfg").write_text(f"[defaults]\ncollections_path = {COLLECTIONS}\n")
+        (folder / "ansible.cfg").write_text(f"[defaults]\ncollections_path = {installed()}\n")
         shutil.copy(GUESTBOOK / "absent.yml", folder)
         # Under root the container's user is another one, whom files made with umask 077 would shut out.
         subprocess.run(["chmod", "-R", "a+rX", str(folder)], check=True)

@@ -1,0 +1,36 @@
+"""The collection as an artefact, built and installed as somebody else would do it."""
+
+import atexit
+import shutil
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from tests.by_path import ROOT
+
+ANSIBLE_GALAXY = str(Path(sys.executable).with_name("ansible-galaxy"))
+
+
+def galaxy(*arguments: str) -> None:
+    """Run ansible-galaxy's command for collections; it must succeed."""
+    command = [ANSIBLE_GALAXY, "collection", *arguments]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def build(folder: Path) -> Path:
+    """Build the artefact into a folder; return its path."""
+    galaxy("build", "--output-path", str(folder))
+    (artefact,) = folder.glob("dashtam-stack-*.tar.gz")
+    return artefact
+
+
+@cache
+def installed() -> Path:
+    """Return a folder of collections that has ours, once for all tests; what it needs is in .venv."""
+    folder = Path(tempfile.mkdtemp(prefix="dashtam-collection-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    galaxy("install", str(build(folder)), "--no-deps", "--offline", "--collections-path", str(folder))
+    return folder
