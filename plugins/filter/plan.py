@@ -24,9 +24,9 @@ class Dumper(yaml.SafeDumper):
         node = self.represent_list(entries)
         words = not any(isinstance(entry, dict | list) for entry in entries)
         node.flow_style = words and sum(map(len, map(str, entries))) < WIDTH / 2
-        for entry in node.value:
-            # What is listed and has names (a mount) is read as a row.
-            entry.flow_style = True
+        for entry, said in zip(node.value, entries, strict=True):
+            # What is listed and has names (a mount) is read as a row, where it fits into one.
+            entry.flow_style = len(str(said)) < WIDTH
         return node
 
 
