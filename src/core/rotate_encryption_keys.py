@@ -147,7 +147,8 @@ def main() -> int:
     except (ConfigurationError, DatabaseUnavailableError) as error:
         for line in str(error).splitlines():
             logger.error("%s", line)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    # asyncpg's internal error: it may notice only when it rolls back that the server has ended the connection.
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
         logger.error("%s; what is done is done, and the next run does the rest", error)
     except KeyboardInterrupt:
         logger.error("Interrupted; what is done is done, and the next run does the rest")
