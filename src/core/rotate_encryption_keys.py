@@ -147,7 +147,7 @@ def main() -> int:
     except (ConfigurationError, DatabaseUnavailableError) as error:
         for line in str(error).splitlines():
             logger.error("%s", line)
-    # asyncpg's internal error: it may notice only when it rolls back that the server has ended the connection.
+    # The internal error: asyncpg may notice only when it rolls back that the server ended the connection.
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
         logger.error("%s; what is done is done, and the next run does the rest", error)
     except KeyboardInterrupt:
