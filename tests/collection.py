@@ -1,6 +1,7 @@
 """The collection as an artefact, built and installed as somebody else would do it."""
 
 import atexit
+import os
 import shutil
 import subprocess
 import sys
@@ -13,16 +14,22 @@ from tests.by_path import ROOT
 ANSIBLE_GALAXY = str(Path(sys.executable).with_name("ansible-galaxy"))
 
 
-def galaxy(*arguments: str) -> None:
-    """Run ansible-galaxy's command for collections; it must succeed."""
+def outside() -> dict[str, str]:
+    """Return the environment without the settings of this project, or of the make that runs the tests."""
+    ours = ("ANSIBLE_", "MAKE", "MFLAGS")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
+def galaxy(folder: Path, *arguments: str) -> None:
+    """Run ansible-galaxy's command for collections in a folder; it must succeed."""
     command = [ANSIBLE_GALAXY, "collection", *arguments]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    run = subprocess.run(command, cwd=folder, env=outside(), capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
 
 
 def build(folder: Path) -> Path:
     """Build the artefact into a folder; return its path."""
-    galaxy("build", "--output-path", str(folder))
+    galaxy(ROOT, "build", "--output-path", str(folder))
     (artefact,) = folder.glob("dashtam-stack-*.tar.gz")
     return artefact
 
@@ -32,5 +39,5 @@ def installed() -> Path:
     """Return a folder of collections that has ours, once for all tests; what it needs is in .venv."""
     folder = Path(tempfile.mkdtemp(prefix="dashtam-collection-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    galaxy("install", str(build(folder)), "--no-deps", "--offline", "--collections-path", str(folder))
+    galaxy(folder, "install", str(build(folder)), "--no-deps", "--offline", "--collections-path", str(folder))
     return folder

@@ -1,6 +1,5 @@
 """The playbooks find the collection from anywhere, and its artefact holds what is meant for others."""
 
-import os
 import shutil
 import subprocess
 import tarfile
@@ -13,14 +12,10 @@ from tests.by_path import ROOT
 from tests.provisioning import clean_plan, playbook
 
 
-def without_settings() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-
-
 def test_a_playbook_runs_from_another_folder(tmp_path: Path) -> None:
     command = [playbook.COMMAND, "-i", ROOT / "inventories/test", ROOT / "playbooks/plan.yml"]
     run = subprocess.run(
-        command, cwd=tmp_path, env=without_settings(), capture_output=True, text=True, check=False
+        command, cwd=tmp_path, env=collection.outside(), capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert "dashtam-test-postgres" in run.stdout
@@ -35,7 +30,7 @@ def test_make_works_in_a_folder_that_everybody_can_write_to(tmp_path: Path) -> N
     run = subprocess.run(
         ["make", "--old-file=venv", "plan", "LIMIT=test"],
         cwd=copy,
-        env=without_settings(),
+        env=collection.outside(),
         capture_output=True,
         text=True,
         check=False,
@@ -72,7 +67,7 @@ def test_a_role_of_the_installed_artefact_runs(tmp_path: Path) -> None:
     run = subprocess.run(
         [playbook.COMMAND, *playbook.HERE, "play.yml"],
         cwd=tmp_path,
-        env=without_settings() | {"ANSIBLE_COLLECTIONS_PATH": str(collection.installed())},
+        env=collection.outside() | {"ANSIBLE_COLLECTIONS_PATH": str(collection.installed())},
         capture_output=True,
         text=True,
         check=False,
