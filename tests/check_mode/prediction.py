@@ -106,7 +106,8 @@ def predicted(run: Run, environment: str) -> dict[str, str]:
             case "Let the app's user read a root checkout":
                 found[Path(str(item)).name] = "changed"
             case "container : Make the networks":
-                found[item["name"]] = "recreated" if result["diff"]["before"]["exists"] else "created"
+                found |= dict.fromkeys(result["created"], "created")
+                found |= dict.fromkeys(result["recreated"], "recreated")
             case "container : Say which volumes would be created":
                 found[item["name"]] = "created"
             case "container : Say what would be applied":
