@@ -17,7 +17,7 @@ description:
 options:
   networks:
     description:
-      - Dicts with C(name), C(internal) (whether it has no route out) and C(labels). A network whose C(internal)
+      - Dicts with C(name), C(internal) (whether it has no route out) and C(labels). One whose C(internal)
         differs is removed, the containers on it are disconnected, and it is created again.
     type: list
     elements: dict
