@@ -83,8 +83,8 @@ class CallbackModule(Default):
             super().v2_runner_item_on_ok(result)
 
     def v2_playbook_on_include(self, included_file: IncludedFile) -> None:
-        """Print what is included, unless only the answer is wanted."""
-        if not self._answer_only:
+        """Print what is included at -v alone: what it then changes is printed anyway."""
+        if self._display.verbosity:
             super().v2_playbook_on_include(included_file)
 
     def v2_playbook_on_stats(self, stats: AggregateStats) -> None:
