@@ -144,7 +144,8 @@ def check(environment: Environment, *arguments: str, code: int = 0) -> tuple[Run
     """Run --check --diff; nothing may be another afterwards."""
     before = environment.look()
     run = environment.checkout.play(*(arguments or UP[environment.name]), "--check", "--diff", code=code)
-    assert differences(vars(before), vars(environment.look())) == []
+    touched = differences(vars(before), vars(environment.look()))
+    assert touched == [], touched
     return run, before
 
 
@@ -171,8 +172,10 @@ def prove(
     environment.play(*(played or checked))
     after = environment.look()
     names = environment.names(expected)
-    assert predicted(run, environment.name) == names
-    assert changes(before, after, environment.database) == names
+    told, done = predicted(run, environment.name), changes(before, after, environment.database)
+    # Said here, as pytest explains only the assertions of test files.
+    assert told == names, (told, names)
+    assert done == names, (done, names)
     environment.up, environment.database = True, after.database
     return run
 
