@@ -124,23 +124,28 @@ class Wait:
         self.seconds: dict[str, float] = {}
         self.answers: dict[str, dict[str, Any]] = {}
         self.errors: list[str] = []
+        # Questions without an answer yet: what they will tell may be why another container failed.
+        self._open: set[str] = set()
         self._deadline = time.monotonic() + timeout
         self._log_lines = log_lines
         self._stop = threading.Event()
 
     def run(self, containers: list[dict[str, Any]]) -> None:
         """Return when all are ready, one failed or one answered a question with more than nothing."""
+        self._open = {container["name"] for container in containers if container.get("question")}
         with ThreadPoolExecutor(max_workers=len(containers) or 1) as pool:
             futures = [pool.submit(self._one, container) for container in containers]
-            while not self._stop.is_set() and not all(future.done() for future in futures):
+            while not all(future.done() for future in futures):
+                if self.different or (self.errors and not self._open):
+                    self._stop.set()
                 time.sleep(0.02)
-            self._stop.set()
         for future in futures:
             future.result()  # what nobody foresaw must not pass for "ready"
 
     @property
     def different(self) -> bool:
-        return any(answer["rc"] != 0 or answer["output"].strip() for answer in self.answers.values())
+        answers = list(self.answers.values())  # threads add to them meanwhile
+        return any(answer["rc"] != 0 or answer["output"].strip() for answer in answers)
 
     def _one(self, container: dict[str, Any]) -> None:
         name, question = container["name"], container.get("question")
@@ -154,20 +159,16 @@ class Wait:
                 if question and not question.get("at_once"):
                     self._ask(client, name, question)
         except NotReadyError as error:
-            self._fail(f"{error}\n{_last_log(client, name, self._log_lines)}")
+            self.errors.append(f"{error}\n{_last_log(client, name, self._log_lines)}")
         except (DockerException, RequestException) as error:
-            self._fail(f"{name}: the engine does not answer: {error}")
+            self.errors.append(f"{name}: the engine does not answer: {error}")
         finally:
+            self._open.discard(name)
             client.close()
 
     def _ask(self, client: docker.APIClient, name: str, question: dict[str, Any]) -> None:
         self.answers[name] = ask(client, name, question)
-        if self.different:
-            self._stop.set()
-
-    def _fail(self, error: str) -> None:
-        self.errors.append(error)
-        self._stop.set()
+        self._open.discard(name)
 
 
 class ActionModule(ActionBase):
