@@ -10,6 +10,7 @@ results and no recap: its answer can be read by another program.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import pkgutil
 
@@ -64,6 +65,10 @@ class CallbackModule(Default):
                 importlib.import_module(plugin.name)
         for plugin in FOR_FORKS:
             importlib.import_module(plugin)
+        # What is here by now stays: collecting it again and again takes a tenth of a run, and in every fork it
+        # copies the pages that are shared with the parent.
+        gc.freeze()
+        gc.set_threshold(100_000)
 
     def v2_playbook_on_play_start(self, play: Play) -> None:
         """Print the title, unless only the answer is wanted."""
