@@ -65,8 +65,8 @@ class CallbackModule(Default):
                 importlib.import_module(plugin.name)
         for plugin in FOR_FORKS:
             importlib.import_module(plugin)
-        # What is here by now stays: collecting it again and again takes a tenth of a run, and in every fork it
-        # copies the pages that are shared with the parent.
+        # What is here by now stays: collecting it again and again takes a tenth of a run, and in every fork
+        # it copies the pages that are shared with the parent.
         gc.freeze()
         gc.set_threshold(100_000)
 
