@@ -13,8 +13,7 @@ from tests.by_path import load
 
 drift = load("plugins/filter/drift.py")
 env_file = load("plugins/action/env_file.py")
-postgres = load("plugins/filter/postgres_drift.py")
-redis = load("plugins/filter/redis_drift.py")
+servers = load("plugins/filter/server_drift.py")
 
 OWN = {"own.environment": "blue", "own.instance": "site"}
 NETWORK = {"Internal": False, "Driver": "bridge", "Options": {}, "Labels": OWN}
@@ -151,21 +150,21 @@ def test_a_line_is_said_once_and_a_file_as_one_types_it() -> None:
 def test_what_postgres_answers() -> None:
     one = {"what": "role a: login", "declared": "yes", "running": "no"}
     lines = json.dumps(one | {"restart": False}) + "\n"
-    assert postgres.postgres_drift({"rc": 0, "output": ""}) == []
-    assert postgres.postgres_drift({"rc": 0, "output": lines}) == [one]
+    assert servers.postgres_drift({"rc": 0, "output": ""}) == []
+    assert servers.postgres_drift({"rc": 0, "output": lines}) == [one]
     for output, said in (("a\npsql: error: no\n", "psql: error: no"), ("", "does not answer")):
-        assert postgres.postgres_drift({"rc": 2, "output": output}) == [
+        assert servers.postgres_drift({"rc": 2, "output": output}) == [
             {"what": "server", "declared": "answers", "running": said}
         ]
 
 
 def test_what_redis_answers() -> None:
     lines = "maxmemory\t0\t10\nsave\t3600 1\t\nmasterauth\t\tcanary\n"
-    assert [list(one.values()) for one in redis.redis_drift({"rc": 0, "output": lines})] == [
+    assert [list(one.values()) for one in servers.redis_drift({"rc": 0, "output": lines})] == [
         ["setting maxmemory", "0", "10"],
         ["setting save", "3600 1", "none"],
         ["setting masterauth", "none", "***"],
     ]
-    assert redis.redis_drift({"rc": 1, "output": "NOAUTH Authentication required.\n"}) == [
+    assert servers.redis_drift({"rc": 1, "output": "NOAUTH Authentication required.\n"}) == [
         {"what": "server", "declared": "answers", "running": "NOAUTH Authentication required."}
     ]

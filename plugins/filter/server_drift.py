@@ -1,0 +1,57 @@
+"""What databases.sql and settings.sh say of a server that differs from its declaration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.dashtam.stack.plugins.module_utils.secrets import masked
+
+DOCUMENTATION = """
+name: postgres_drift
+short_description: Read the differences that databases.sql or settings.sh prints
+description: See the functions' docstrings.
+"""
+
+Difference = dict[str, str]
+
+
+def _differences(answer: dict[str, Any], read: Callable[[str], Difference]) -> list[Difference]:
+    lines = [line for line in answer["output"].splitlines() if line]
+    if answer["rc"] != 0:
+        reason = lines[-1] if lines else "does not answer"
+        return [{"what": "server", "declared": "answers", "running": reason}]
+    return [read(line) for line in lines]
+
+
+def postgres_drift(answer: dict[str, Any]) -> list[Difference]:
+    """Return the differences as dicts with ``what``, ``declared`` and ``running``, texts for people.
+
+    :param answer: ``rc`` and ``output`` of databases.sql, as the lookup ``docker_exec`` returns them. A
+        server that does not answer is one difference.
+    """
+
+    def read(line: str) -> Difference:
+        return {key: str(value) for key, value in json.loads(line).items() if key != "restart"}
+
+    return _differences(answer, read)
+
+
+def redis_drift(answer: dict[str, Any]) -> list[Difference]:
+    """Return the same of Redis; ``answer`` is that of settings.sh."""
+
+    def read(line: str) -> Difference:
+        name, *values = line.split("\t")
+        declared, running = (masked(name, value or None) or "none" for value in values)
+        return {"what": f"setting {name}", "declared": declared, "running": running}
+
+    return _differences(answer, read)
+
+
+class FilterModule:
+    """Names under which Ansible finds the filters."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return filter names and functions."""
+        return {"postgres_drift": postgres_drift, "redis_drift": redis_drift}
