@@ -20,6 +20,7 @@ from ansible.executor.task_result import CallbackTaskResult
 from ansible.playbook.included_file import IncludedFile
 from ansible.playbook.play import Play
 from ansible.plugins.callback.default import CallbackModule as Default
+from ansible.template import Templar, trust_as_template
 from ansible_collections.dashtam.stack.plugins import action, filter, lookup  # noqa: A004 - packages of plugins
 
 DOCUMENTATION = """
@@ -65,6 +66,8 @@ class CallbackModule(Default):
                 importlib.import_module(plugin.name)
         for plugin in FOR_FORKS:
             importlib.import_module(plugin)
+        # The first template makes Jinja's lexer, which the forks then share.
+        Templar(loader=None, variables={"ready": True}).template(trust_as_template("{{ ready | bool }}"))
         # What is here by now stays: collecting it again and again takes a tenth of a run, and in every fork
         # it copies the pages that are shared with the parent.
         gc.freeze()
