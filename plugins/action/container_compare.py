@@ -6,6 +6,12 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.dashtam.stack.plugins.filter.container_drift import container_drift
+from ansible_collections.dashtam.stack.plugins.filter.container_ports import (
+    container_port_clashes,
+    port_candidates,
+    published_ports,
+    with_free_ports,
+)
 from ansible_collections.dashtam.stack.plugins.filter.containers import (
     container_hash,
     container_states,
@@ -13,7 +19,7 @@ from ansible_collections.dashtam.stack.plugins.filter.containers import (
     foreign_objects,
     network_states,
 )
-from ansible_collections.dashtam.stack.plugins.module_utils import engine
+from ansible_collections.dashtam.stack.plugins.module_utils import engine, host_ports
 from ansible_collections.dashtam.stack.plugins.module_utils.survey import survey
 
 DOCUMENTATION = """
@@ -42,6 +48,11 @@ options:
     type: list
     elements: str
     required: true
+  faults:
+    description: Messages about settings that contradict each other; any of them is a failure.
+    type: list
+    elements: str
+    default: []
   hash_label:
     description: The label that holds a declaration's hash.
     type: str
@@ -63,6 +74,11 @@ states:
 networks:
   description: Declared network to C(missing), C(changed), C(foreign) or C(present).
   type: dict
+port_clashes:
+  description:
+    - Published ports that another program or container holds, see the filter C(port_lines). Empty where no
+      container differs.
+  type: list
 survey:
   description: What the lookup C(docker_survey) returns, each declared container with its C(Drift).
   type: dict
@@ -89,11 +105,14 @@ class ActionModule(ActionBase):
                 "networks": {"type": "list", "elements": "dict", "default": []},
                 "labels": {"type": "dict", "required": True},
                 "identity_labels": {"type": "list", "elements": "str", "required": True},
+                "faults": {"type": "list", "elements": "str", "default": []},
                 "hash_label": {"type": "str", "required": True},
                 "log": {"type": "dict", "required": True},
                 "refuse": {"type": "bool", "default": True},
             }
         )
+        if arguments["faults"]:
+            return result | {"failed": True, "msg": "\n".join(arguments["faults"])}
         specs, networks, hash_label = (arguments[name] for name in ("specs", "networks", "hash_label"))
         volumes = declared_volumes(specs)
         names = {entry["name"] for entry in [*specs, *networks, *volumes]} | {
@@ -118,4 +137,19 @@ class ActionModule(ActionBase):
                 "failed": True,
                 "msg": REFUSAL.format(**foreign[0], remove=REMOVE[foreign[0]["kind"]]),
             }
-        return result | {"changed": False, "states": states, "networks": about_networks, "survey": found}
+        differing = any(state["state"] != "running" for state in states)
+        clashes = _port_clashes(specs, arguments["identity_labels"][0]) if differing else []
+        found = {"states": states, "networks": about_networks, "port_clashes": clashes, "survey": found}
+        return result | {"changed": False, **found}
+
+
+def _port_clashes(specs: list[dict[str, Any]], label: str) -> list[dict[str, Any]]:
+    # The engine would refuse a port only once the old container has stopped. The host is asked before the
+    # engine, so that a port bound in between is seen to be ours.
+    bound = [port for address, port in published_ports(specs) if host_ports.taken(address, port)]
+    holders = {str(port): holder for port, holder in host_ports.holders(bound).items()}
+    with engine.client() as client:
+        found = survey(client, {spec["name"] for spec in specs}, {}, label=label)
+    clashes = container_port_clashes(specs, found, bound, holders)
+    taken = [port for port in port_candidates(clashes) if host_ports.taken("127.0.0.1", port)]
+    return with_free_ports(clashes, found, taken)

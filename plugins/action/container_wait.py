@@ -28,7 +28,11 @@ options:
   containers:
     description:
       - Dicts with C(name) and C(ready) (the command and its arguments). C(question) is optional, a dict with
-        C(command), C(user), C(environment) and C(at_once) (whether not to wait until it is ready).
+        C(command), C(user), C(environment) and C(at_once).
+      - C(at_once) is for a container that was ready before. It is asked the question first, and if the answer
+        is nothing, it is ready.
+      - C(repair) in a question is added to its environment, so that the same command repairs, once.
+        The question is asked again afterwards.
     type: list
     elements: dict
     required: true
@@ -46,11 +50,14 @@ RETURN = """
 seconds:
   description: Container name to the seconds between its start and the first look that found it ready.
   type: dict
+repaired:
+  description: Names of the containers in which something was set up.
+  type: list
 answers:
   description: Container name to C(rc) and C(output) of its question, where it was asked.
   type: dict
 different:
-  description: Whether a question was answered otherwise than with nothing, which ended the wait.
+  description: Whether the answer to a question was more than nothing, which ended the wait.
   type: bool
 """
 
@@ -117,12 +124,18 @@ def ask(client: docker.APIClient, name: str, question: dict[str, Any]) -> dict[s
     return {"rc": code, "output": output}
 
 
+def differs(answer: dict[str, Any]) -> bool:
+    """Say whether an answer is more than nothing."""
+    return answer["rc"] != 0 or bool(answer["output"].strip())
+
+
 class Wait:
     """All containers at once, a thread each; the first failure or difference is the end."""
 
     def __init__(self, timeout: float, log_lines: int) -> None:
         self.seconds: dict[str, float] = {}
         self.answers: dict[str, dict[str, Any]] = {}
+        self.repaired: list[str] = []
         self.errors: list[str] = []
         # Questions without an answer yet: what they will tell may be why another container failed.
         self._open: set[str] = set()
@@ -144,8 +157,7 @@ class Wait:
 
     @property
     def different(self) -> bool:
-        answers = list(self.answers.values())  # threads add to them meanwhile
-        return any(answer["rc"] != 0 or answer["output"].strip() for answer in answers)
+        return any(map(differs, list(self.answers.values())))  # threads add to them meanwhile
 
     def _one(self, container: dict[str, Any]) -> None:
         name, question = container["name"], container.get("question")
@@ -153,6 +165,10 @@ class Wait:
         try:
             if question and question.get("at_once"):
                 self._ask(client, name, question)
+                if not differs(self.answers[name]):
+                    started_at = client.inspect_container(name)["State"]["StartedAt"]
+                    self.seconds[name] = started_seconds_ago(started_at)
+                    return
             took = wait_for_one(client, name, container["ready"], self._deadline, self._stop)
             if took is not None:
                 self.seconds[name] = took
@@ -167,7 +183,14 @@ class Wait:
             client.close()
 
     def _ask(self, client: docker.APIClient, name: str, question: dict[str, Any]) -> None:
-        self.answers[name] = ask(client, name, question)
+        answer = ask(client, name, question)
+        if differs(answer) and question.get("repair"):
+            environment = {**question.get("environment", {}), **question["repair"]}
+            answer = ask(client, name, {**question, "environment": environment})
+            self.repaired.append(name)
+            if answer["rc"] == 0:
+                answer = ask(client, name, question)
+        self.answers[name] = answer
         self._open.discard(name)
 
 
@@ -188,11 +211,12 @@ class ActionModule(ActionBase):
             }
         )
         if self._task.check_mode:
-            return result | {"changed": False, "seconds": {}, "answers": {}, "different": True}
+            found = {"seconds": {}, "repaired": [], "answers": {}, "different": True}
+            return result | {"changed": False, **found}
         wait = Wait(arguments["timeout"], arguments["log_lines"])
         wait.run(arguments["containers"])
         found = {"seconds": wait.seconds, "answers": wait.answers, "different": wait.different}
-        result |= {"changed": False, **found}
+        result |= {"changed": bool(wait.repaired), "repaired": wait.repaired, **found}
         # What a question has told may be the reason of the failure, and can be repaired.
         if wait.errors and not wait.different:
             result |= {"failed": True, "msg": "\n".join(wait.errors)}

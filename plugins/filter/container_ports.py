@@ -5,10 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 DOCUMENTATION = """
-name: container_port_clashes
-short_description: Find the published ports that somebody else holds
-description: See the functions' docstrings.
+name: port_lines
+short_description: Propose the lines that move published ports which another program holds
+description: See the functions' docstrings. The action C(container_compare) calls the others.
 """
+
+
+# What the engine listens with on behalf of a container.
+PROXY = "docker-proxy"
+LOOPING = ("running", "restarting")
+
+
+def _proxied(container: dict[str, Any], holder: str) -> bool:
+    """Say whether the engine listens for one of our containers that ends again and again.
+
+    It has no port at the moment that the engine is asked, and its proxy a moment later.
+    """
+    return holder.startswith(PROXY) or container["State"]["Status"] in LOOPING
 
 
 def container_port_clashes(
@@ -38,19 +51,19 @@ def container_port_clashes(
             port = int(published_port.split(":")[-2])
             now = survey["ports"].get(str(port))
             name = now or declared.get(port)
+            holder = known.get(str(port), "another program")
             if name and name not in ours:
                 holder = f"the container {name}"
-            elif port in bound and now is None:
-                holder = known.get(str(port), "another program")
-            else:
+            elif port not in bound or now or (name and _proxied(survey["containers"][name], holder)):
                 continue
             clashes.append({"port": port, "spec": spec["name"], "holder": holder})
     return clashes
 
 
-def published_ports(specs: list[dict[str, Any]]) -> list[int]:
-    """Return the host ports that the specs publish."""
-    return [int(port.split(":")[-2]) for spec in specs for port in spec["published_ports"]]
+def published_ports(specs: list[dict[str, Any]]) -> list[tuple[str, int]]:
+    """Return the addresses and ports of this host that the specs publish."""
+    published = [port.rsplit(":", 2) for spec in specs for port in spec["published_ports"]]
+    return [(address.strip("[]"), int(port)) for address, port, _ in published]
 
 
 def port_candidates(clashes: list[dict[str, Any]]) -> list[int]:
@@ -102,10 +115,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Return filter names and functions."""
-        return {
-            "container_port_clashes": container_port_clashes,
-            "published_ports": published_ports,
-            "port_candidates": port_candidates,
-            "with_free_ports": with_free_ports,
-            "port_lines": port_lines,
-        }
+        return {"port_lines": port_lines}

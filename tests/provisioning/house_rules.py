@@ -16,9 +16,11 @@ import yaml
 
 # Of the engine's objects each kind has one role that makes it.
 MAKERS = {
-    "docker_container": "container",
-    "docker_volume": "container",
-    "docker_network": "network",
+    "container_apply": "container",
+    "docker_container": "no role",
+    "docker_volume": "no role",
+    "networks": "container",
+    "docker_network": "no role",
     "docker_image": "images",
     "docker_image_build": "images",
     "docker_image_pull": "images",
@@ -27,8 +29,8 @@ MAKERS = {
 # The same by the engine's SDK or client.
 BY_SDK = re.compile(r"(^|\.)(create_container|containers\.(create|run))$")
 BY_CLIENT = re.compile(r"\bdocker (container )?(create|run)\b")
-# Asks an engine for a container, never started, to learn whether it sees a folder.
-ASKS_FOR_ONE = {"engine_status"}
+# The second asks an engine for a container, never started, to learn whether it sees a folder.
+CREATE_CONTAINERS = {"engine_containers", "engine_status"}
 # What Ansible gives to everybody; groups, hosts and inventory are not among it.
 ANSIBLES = {"ansible_check_mode", "dict", "item", "lookup", "omit", "playbook_dir", "role_path"}
 INVENTORY = {"groups", "group_names", "hostvars", "inventory_hostname", "ansible_play_hosts"}
@@ -221,18 +223,19 @@ def plugins_serve_everybody(root: Path, environments: set[str]) -> list[str]:
             if isinstance(node, ast.Constant) and node.value in INVENTORY and path.stem not in READS_GROUPS:
                 faults.append(f"{place}: reads {node.value} of the inventory")
             by_sdk = isinstance(node, ast.Attribute) and BY_SDK.search(ast.unparse(node))
-            if by_sdk and path.stem not in ASKS_FOR_ONE:
+            if by_sdk and path.stem not in CREATE_CONTAINERS:
                 faults.append(f"{place}: {ast.unparse(node)} is for the role container alone")
     return faults
 
 
 def one_role_makes_each_kind(role: Role) -> list[str]:
-    """Only ``container`` calls docker_container, and no other role makes containers in another way."""
+    """Only ``container`` creates containers and networks, and in one way."""
     faults = [
-        f"{role.place(path)}: calls {module}, which is for {maker} alone"
+        f"{role.place(path)}: calls {module}, which {maker.replace('container', 'only container')} may call"
         for path, task in role.tasks
         for module, maker in MAKERS.items()
-        if role.name != maker and {module, f"community.docker.{module}"} & task.keys()
+        if role.name != maker
+        and {module, f"community.docker.{module}", f"{COLLECTION}.{module}"} & task.keys()
     ]
     if role.name == "container":
         return faults

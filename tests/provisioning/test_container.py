@@ -15,7 +15,6 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.common.text.formatters import human_to_bytes
-from ansible.plugins.loader import lookup_loader
 
 from tests.by_path import ROOT, load
 
@@ -24,7 +23,7 @@ containers = load("plugins/filter/containers.py")
 container_ports = load("plugins/filter/container_ports.py")
 container_status = load("plugins/filter/container_status.py")
 container_drift = load("plugins/filter/container_drift.py")
-host_ports = load("plugins/lookup/host_ports.py")
+host_ports = load("plugins/module_utils/host_ports.py")
 durations = load("plugins/filter/durations.py")
 container_wait = load("plugins/action/container_wait.py")
 
@@ -507,7 +506,11 @@ def test_states_are_in_the_order_of_the_declarations() -> None:
 
 def test_published_ports() -> None:
     two = SPEC | {"published_ports": ["127.0.0.1:8001:80", "[::1]:8002:80"]}
-    assert container_ports.published_ports([SPEC, two]) == [8000, 8001, 8002]
+    assert container_ports.published_ports([SPEC, two]) == [
+        ("127.0.0.1", 8000),
+        ("127.0.0.1", 8001),
+        ("::1", 8002),
+    ]
 
 
 OTHER = inspected(SPEC | {"labels": SPEC["labels"] | {"own.instance": "copy"}})
@@ -542,6 +545,12 @@ def test_a_program_took_the_port_of_our_own_stopped_container() -> None:
     seen = survey(site_blue_web=inspected(**STOPPED))
     assert clashes(seen, [8000])[0]["holder"] == "another program"
     assert clashes(seen) == []
+
+
+def test_our_own_container_that_ends_again_and_again_is_no_clash() -> None:
+    looping = survey(site_blue_web=inspected(State__Status="restarting", State__Running=False))
+    assert clashes(looping, [8000]) == []
+    assert clashes(survey(site_blue_web=inspected(**STOPPED)), [8000], {"8000": "docker-proxy (pid 7)"}) == []
 
 
 def test_another_instance_wants_the_port_although_it_is_stopped() -> None:
@@ -729,12 +738,9 @@ def free_port() -> int:
 def test_a_listeners_port_is_taken_and_the_listener_named(
     listener: int, free_port: int, address: str
 ) -> None:
-    lookup_loader.add_directory(str(ROOT / "plugins/lookup"))
-    plugin = lookup_loader.get("host_ports")
-    (answer,) = plugin.run([str(listener), [free_port]], address=address)
-    assert answer["bound"] == [listener]
-    assert list(answer["holders"]) == [str(listener)]
-    assert answer["holders"][str(listener)].endswith(f" (pid {os.getpid()})")
+    assert host_ports.taken(address, listener)
+    assert not host_ports.taken(address, free_port)
+    assert host_ports.holders([listener])[listener].endswith(f" (pid {os.getpid()})")
 
 
 def test_a_port_is_taken_although_nobody_answers_there() -> None:

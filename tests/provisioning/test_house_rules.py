@@ -71,13 +71,19 @@ def copy(tmp_path: Path) -> Path:
             "redis/tasks/declare.yml",
             "",
             TASK.format("community.docker.docker_container: {name: web, state: absent}"),
-            "calls docker_container, which is for container alone",
+            "calls docker_container, which no role may call",
         ),
         (
             "redis/tasks/declare.yml",
             "",
             "\n- name: Broken\n  block:\n    - name: Within\n      docker_volume: {name: data}\n",
-            "calls docker_volume, which is for container alone",
+            "calls docker_volume, which no role may call",
+        ),
+        (
+            "redis/tasks/declare.yml",
+            "",
+            TASK.format("dashtam.stack.networks: {networks: []}"),
+            "calls networks, which only container may call",
         ),
         (
             "redis/tasks/declare.yml",

@@ -1,40 +1,15 @@
-"""Which TCP ports of this host are taken, and by whom."""
+"""Which TCP ports of this host are taken, and by which processes."""
 
 from __future__ import annotations
 
 import errno
 import socket
 from contextlib import suppress
-from typing import Any
 
 try:
     import psutil
 except ImportError:  # who holds a port stays unknown
     psutil = None
-from ansible.plugins.lookup import LookupBase
-
-DOCUMENTATION = """
-name: host_ports
-short_description: The ports among those asked for that something on this host listens on
-options:
-  _terms:
-    description: Ports to look at.
-    type: list
-    elements: int
-  address:
-    description: The address they would be published on.
-    type: str
-    default: 127.0.0.1
-"""
-
-RETURN = """
-_raw:
-  description:
-    - One dict with C(bound) (list of ports in use) and C(holders) (port to C(command (pid N)), where the host
-      tells).
-  type: list
-  elements: dict
-"""
 
 
 def taken(address: str, port: int) -> bool:
@@ -68,14 +43,3 @@ def holders(ports: list[int]) -> dict[int, str]:
             if one.status == psutil.CONN_LISTEN and one.laddr.port in ports and one.pid:
                 found[one.laddr.port] = f"{psutil.Process(one.pid).name()} (pid {one.pid})"
     return found
-
-
-class LookupModule(LookupBase):
-    """Look at each port."""
-
-    def run(self, terms: list[Any], variables: dict | None = None, **kwargs: Any) -> list[dict[str, Any]]:
-        """Return a list with one dict, see RETURN."""
-        self.set_options(var_options=variables, direct=kwargs)
-        ports = [int(port) for term in terms for port in (term if isinstance(term, list) else [term])]
-        bound = [port for port in ports if taken(self.get_option("address"), port)]
-        return [{"bound": bound, "holders": {str(port): who for port, who in holders(bound).items()}}]

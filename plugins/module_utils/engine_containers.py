@@ -1,0 +1,170 @@
+"""Containers made in the engine from their declarations, each replaced as a whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import docker
+from ansible_collections.dashtam.stack.plugins.module_utils.quantities import (
+    NANOSECONDS,
+    in_bytes,
+    in_seconds,
+)
+from docker.errors import APIError, NotFound
+from docker.types import Healthcheck, LogConfig, Mount
+
+# A container that replaces another has the first name until the other has stopped. The other then has the
+# second one until it is removed.
+NEXT, PREVIOUS = "{}-next", "{}-previous"
+
+
+def _mount(declared: Mapping[str, Any]) -> Mount:
+    mode = declared.get("tmpfs_mode")
+    size = declared.get("tmpfs_size")
+    return Mount(
+        declared["target"],
+        declared.get("source"),
+        type=declared["type"],
+        read_only=bool(declared.get("read_only")),
+        labels=declared.get("labels"),
+        tmpfs_size=None if size is None else in_bytes(size),
+        tmpfs_mode=None if mode is None else int(str(mode), 8),
+    )
+
+
+def _ports(published: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+    """Return the port inside, with its protocol, to pairs of address and port outside."""
+    bound: dict[str, list[tuple[str, str]]] = {}
+    for port in published:
+        address, outside, inside = port.rsplit(":", 2)
+        name = inside if "/" in inside else f"{inside}/tcp"
+        bound.setdefault(name, []).append((address.strip("[]"), outside))
+    return bound
+
+
+def _health(test: Any, retries: Any = None, **durations: Any) -> Healthcheck:
+    nanoseconds = {name: int(in_seconds(value) * NANOSECONDS) for name, value in durations.items()}
+    return Healthcheck(test=test, retries=int(retries or 0), **nanoseconds)
+
+
+def create(
+    api: docker.APIClient,
+    spec: Mapping[str, Any],
+    name: str,
+    labels: Mapping[str, str],
+    log: Mapping[str, Any],
+) -> str:
+    """Create a container, without starting it, and return its id.
+
+    The engine refuses here what it can know before the start: an image or a mount's source that is missing, a
+    value out of its range. A port that is taken shows at the start only.
+
+    :param spec: the declaration (role container, ``container_specs``).
+    :param name: the container's name.
+    :param labels: its labels; the engine adds the image's.
+    :param log: ``driver`` and ``options``.
+    :raises docker.errors.APIError: the engine refuses.
+    """
+    ports = _ports(spec["published_ports"])
+    host = api.create_host_config(
+        network_mode=spec["network"],
+        port_bindings=ports,
+        mounts=[_mount(mount) for mount in spec["mounts"]],
+        restart_policy={"Name": spec["restart_policy"]},
+        read_only=spec["read_only"],
+        cap_drop=spec["cap_drop"],
+        security_opt=spec["security_opts"],
+        shm_size=in_bytes(spec["shm_size"]),
+        mem_limit=in_bytes(spec["memory"]),
+        nano_cpus=int(float(spec["cpus"]) * NANOSECONDS),
+        log_config=LogConfig(type=log["driver"], config=log["options"]),
+    )
+    endpoint = api.create_endpoint_config(aliases=spec["aliases"])
+    created = api.create_container(
+        spec["image"],
+        command=spec["command"] or None,
+        name=name,
+        user=spec.get("user"),
+        working_dir=spec.get("working_dir"),
+        environment=dict(spec["env"]),
+        labels=dict(labels),
+        ports=[tuple(inside.split("/")) for inside in ports],
+        healthcheck=_health(**spec["healthcheck"]),
+        stop_timeout=spec["stop_timeout"],
+        networking_config=api.create_networking_config({spec["network"]: endpoint}),
+        host_config=host,
+    )
+    return str(created["Id"])
+
+
+def start(api: docker.APIClient, name: str) -> None:
+    """Start a container that has stopped, or let a paused one go on.
+
+    :raises docker.errors.APIError: the engine refuses.
+    """
+    if api.inspect_container(name)["State"]["Paused"]:
+        api.unpause(name)
+    else:
+        api.start(name)
+
+
+def replace(
+    api: docker.APIClient, spec: Mapping[str, Any], labels: Mapping[str, str], log: Mapping[str, Any]
+) -> None:
+    """Put a new container in the place of the one that has the declaration's name, if there is one.
+
+    The old one is stopped once the new one exists, and removed once the new one has started. If the engine
+    refuses, the old one is as it was, started again where it ran.
+
+    :raises docker.errors.APIError: the engine refuses.
+    """
+    name = spec["name"]
+    following, previous = NEXT.format(name), PREVIOUS.format(name)
+    # What a run that was killed has left.
+    for left in (following, previous):
+        _discard(api, left, labels)
+    created = create(api, spec, following, labels, log)
+    found = None
+    try:
+        found = api.inspect_container(name)
+    except NotFound:
+        api.rename(created, name)
+        _start_or_discard(api, created)
+        return
+    ran = found["State"]["Running"]
+    try:
+        if found["State"]["Paused"]:
+            api.unpause(found["Id"])
+        if ran:
+            api.stop(found["Id"], timeout=spec["stop_timeout"])
+        api.rename(found["Id"], previous)
+        api.rename(created, name)
+        api.start(created)
+    except APIError:
+        api.remove_container(created, force=True)
+        if api.inspect_container(found["Id"])["Name"] != f"/{name}":
+            api.rename(found["Id"], name)
+        if ran:
+            api.start(found["Id"])
+        raise
+    api.remove_container(found["Id"], force=True)
+
+
+def _start_or_discard(api: docker.APIClient, created: str) -> None:
+    try:
+        api.start(created)
+    except APIError:
+        # One that never started would hold the name, and the next run would take it for one that stopped.
+        api.remove_container(created, force=True)
+        raise
+
+
+def _discard(api: docker.APIClient, name: str, labels: Mapping[str, str]) -> None:
+    """Remove a container of this name if it carries our labels; the hash may be another declaration's."""
+    try:
+        found = api.inspect_container(name)["Config"]["Labels"] or {}
+    except NotFound:
+        return
+    if set(labels) <= set(found):
+        api.remove_container(name, force=True)
