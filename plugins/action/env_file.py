@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.dashtam.stack.plugins.module_utils import private_files
+from ansible_collections.dashtam.stack.plugins.module_utils.template_files import rendered
 
 CHECKSUM = "# checksum: "
 ASSIGNMENT = re.compile(
@@ -107,14 +108,14 @@ class ActionModule(ActionBase):
             argument_spec={
                 "path": {"type": "str", "required": True},
                 "header": {"type": "str", "required": True},
-                "content": {"type": "str", "required": True},
+                "template": {"type": "str", "required": True},
                 "refused": {"type": "list", "elements": "str", "default": []},
             }
         )
         if arguments["refused"]:
             return result | {"problem": f"{arguments['path']}: {'; '.join(arguments['refused'])}"}
         path = Path(os.path.realpath(arguments["path"]))
-        text = compose(arguments["header"], arguments["content"])
+        text = compose(arguments["header"], rendered(self, arguments["template"]))
         try:
             result.update(changed=keep(path, text, dry_run=bool(self._task.check_mode)))
         except Edited as edited:
