@@ -142,13 +142,13 @@ def replace(
         api.rename(created, name)
         api.start(created)
     except APIError:
-        api.remove_container(created, force=True)
+        api.remove_container(created, v=True, force=True)
         if api.inspect_container(found["Id"])["Name"] != f"/{name}":
             api.rename(found["Id"], name)
         if ran:
             api.start(found["Id"])
         raise
-    api.remove_container(found["Id"], force=True)
+    api.remove_container(found["Id"], v=True, force=True)
 
 
 def _start_or_discard(api: docker.APIClient, created: str) -> None:
@@ -156,7 +156,7 @@ def _start_or_discard(api: docker.APIClient, created: str) -> None:
         api.start(created)
     except APIError:
         # One that never started would hold the name, and the next run would take it for one that stopped.
-        api.remove_container(created, force=True)
+        api.remove_container(created, v=True, force=True)
         raise
 
 
@@ -167,4 +167,4 @@ def _discard(api: docker.APIClient, name: str, labels: Mapping[str, str]) -> Non
     except NotFound:
         return
     if set(labels) <= set(found):
-        api.remove_container(name, force=True)
+        api.remove_container(name, v=True, force=True)
