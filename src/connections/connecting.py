@@ -146,9 +146,7 @@ async def _accept(context: Context, answer: Answer) -> tuple[Flow, str]:
     elif answer.state is None:
         problem = Problem(400, "state-missing", "The answer does not say to what it is one.")
     elif flow is None:
-        problem = Problem(
-            400, "state-invalid", "Nothing is under way that this answers: it is too late, or was finished."
-        )
+        problem = Problem(400, "state-invalid", "This authorization has expired or was already completed.")
     elif not flow.is_bound_to(answer.cookies.get(cookie_name(answer.state))):
         problem = Problem(400, "other-browser", "Only the browser that opened the link can finish.")
     elif answer.error == "access_denied":

@@ -116,7 +116,7 @@ async def test_another_browser_cannot_finish(
     await back_at_callback(theirs, await link(api, provider))
     page = await theirs.get(back)
     assert page.status_code == 400
-    assert "Another browser began this" in page.text
+    assert "This authorization was started in another browser" in page.text
     # Nor can mine any more: whoever has seen the state may have seen the code.
     assert (await mine.get(back)).status_code == 400
     assert await status(api, provider) == "pending"
@@ -143,7 +143,7 @@ async def test_a_replay_changes_nothing(
     ("choice", "code", "said", "ends"),
     [
         ("allow", 200, "Connected to Charles Schwab", "active"),
-        ("refuse", 400, "You did not agree", "pending"),
+        ("refuse", 400, "You did not give your consent", "pending"),
     ],
 )
 async def test_a_person_clicks_through(

@@ -6,8 +6,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from src import callback
-from src.callback import PAGES, UNREACHABLE, Refusal, create_app, refused
+from src.callback import create_app, pages
+from src.callback.pages import PAGES, Refusal, refused
+from src.callback.relay import UNREACHABLE
 from src.connections import connecting
 from src.connections.browser import cookie_name
 from src.connections.context import PROVIDER_PROBLEMS
@@ -99,5 +100,5 @@ def test_a_cookie_for_each_flow() -> None:
 
 def test_pages_are_constant() -> None:
     """Nothing can be put into them but the two texts."""
-    assert set(re.findall(r"{(\w*)}", callback.PAGE)) == {"title", "text"}
-    assert not re.search(r"<(script|style|img|link|iframe|form)|\bon\w+=", callback.PAGE)
+    assert set(re.findall(r"{(\w*)}", pages.PAGE)) == {"title", "text"}
+    assert not re.search(r"<(script|style|img|link|iframe|form)|\bon\w+=", pages.PAGE)

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from src import callback
 from src.api import relay
-from src.callback import HEADERS
+from src.callback.pages import HEADERS
 from src.connections.audit import Action
 from src.connections.browser import cookie_name
 from src.core.config import CallbackSettings, Settings
@@ -130,7 +130,9 @@ async def test_all_the_way(
         assert_cookie(response, max_age="0")
         assert not client.cookies
         # Loaded again, the page says that this is over.
-        assert_page(await client.get(response.url), 400, "This was not under way")
+        assert_page(
+            await client.get(response.url), 400, "This authorization has expired or was already completed"
+        )
     status = await flow.client.get(f"/api/v1/providers/{provider.id}", headers=login(user))
     assert status.json()["status"] == "active"
     (opened,) = await audited(session, Action.AUTHORIZATION_OPENED)
@@ -152,7 +154,7 @@ async def test_another_browser_cannot_finish(
 ) -> None:
     async with serve() as app_url, browser(app_url) as mine, browser(app_url) as theirs:
         url = await returned_to(flow, mine, user, provider)
-        assert_page(await theirs.get(url), 400, "Another browser began this")
+        assert_page(await theirs.get(url), 400, "This authorization was started in another browser")
     assert await stored(session) == (0, 0)
 
 
@@ -163,7 +165,7 @@ async def test_a_link_opens_in_one_browser(
     async with serve() as app_url, browser(app_url) as mine, browser(app_url) as theirs:
         assert_page(await mine.get(auth_url), 200, "Connected to Charles Schwab")
         response = await theirs.get(auth_url)
-        assert_page(response, 400, "This link is not good any more")
+        assert_page(response, 400, "This link is no longer valid")
         assert "set-cookie" not in response.headers
 
 
@@ -179,31 +181,31 @@ async def test_cookies_of_others_are_left_alone(
         assert sorted(client.cookies) == sorted([cookie_name("A" * 43), "session"])
 
 
-NOT_UNDER_WAY = "This was not under way"
+EXPIRED = "This authorization has expired or was already completed"
 
 
 @pytest.mark.parametrize(
     ("query", "title", "problem"),
     [
-        ("", NOT_UNDER_WAY, "state-missing"),
-        ("?code=C0de", NOT_UNDER_WAY, "state-missing"),
-        ("?code=C0de&state=", NOT_UNDER_WAY, "state-missing"),
-        ("?code=C0de&state=5tate", NOT_UNDER_WAY, "state-invalid"),
-        ("?code=C0de&state=%00", NOT_UNDER_WAY, "state-invalid"),
-        ("?code=C0de&state=%ED%A0%80%FF", NOT_UNDER_WAY, "state-invalid"),
-        (f"?code=C0de&state={'A' * 20_000}", NOT_UNDER_WAY, "state-invalid"),
-        ("?code=a&code=b&state=5tate", NOT_UNDER_WAY, "parameter-repeated"),
-        ("?code=C0de&state=5tate&state=5tate", NOT_UNDER_WAY, "parameter-repeated"),
-        ("?state=a&error=x&error=y", NOT_UNDER_WAY, "parameter-repeated"),
-        ("?state=a&session=1&session=2", NOT_UNDER_WAY, "state-invalid"),
-        ("?error=access_denied", NOT_UNDER_WAY, "state-missing"),
-        ("?error=<script>alert(1)</script>&error_description=<b>bold</b>", NOT_UNDER_WAY, "state-missing"),
+        ("", EXPIRED, "state-missing"),
+        ("?code=C0de", EXPIRED, "state-missing"),
+        ("?code=C0de&state=", EXPIRED, "state-missing"),
+        ("?code=C0de&state=5tate", EXPIRED, "state-invalid"),
+        ("?code=C0de&state=%00", EXPIRED, "state-invalid"),
+        ("?code=C0de&state=%ED%A0%80%FF", EXPIRED, "state-invalid"),
+        (f"?code=C0de&state={'A' * 20_000}", EXPIRED, "state-invalid"),
+        ("?code=a&code=b&state=5tate", EXPIRED, "parameter-repeated"),
+        ("?code=C0de&state=5tate&state=5tate", EXPIRED, "parameter-repeated"),
+        ("?state=a&error=x&error=y", EXPIRED, "parameter-repeated"),
+        ("?state=a&session=1&session=2", EXPIRED, "state-invalid"),
+        ("?error=access_denied", EXPIRED, "state-missing"),
+        ("?error=<script>alert(1)</script>&error_description=<b>bold</b>", EXPIRED, "state-missing"),
         (
             "?state=%0d%0aSet-Cookie:%20a=b&code=%0d%0aLocation:%20https://evil.example",
-            NOT_UNDER_WAY,
+            EXPIRED,
             "state-invalid",
         ),
-        ("?state=https://evil.example&redirect_uri=https://evil.example", NOT_UNDER_WAY, "state-invalid"),
+        ("?state=https://evil.example&redirect_uri=https://evil.example", EXPIRED, "state-invalid"),
     ],
 )
 async def test_whatever_comes_is_answered_and_repeated_nowhere(
@@ -222,12 +224,12 @@ async def test_whatever_comes_is_answered_and_repeated_nowhere(
 @pytest.mark.parametrize(
     ("query", "title"),
     [
-        ("?error=access_denied&state={state}", "You did not agree"),
-        ("?error=server_error&state={state}", "The provider did not do its part"),
-        ("?error=<script>&error_description=<b>bold</b>&state={state}", "The provider did not do its part"),
-        ("?state={state}", NOT_UNDER_WAY),
-        ("?code=unknown&state={state}", "The provider took too long, or changed its mind"),
-        ("?code=a&code=b&state={state}", NOT_UNDER_WAY),
+        ("?error=access_denied&state={state}", "You did not give your consent"),
+        ("?error=server_error&state={state}", "The provider reported an error"),
+        ("?error=<script>&error_description=<b>bold</b>&state={state}", "The provider reported an error"),
+        ("?state={state}", EXPIRED),
+        ("?code=unknown&state={state}", "The provider no longer accepts this authorization"),
+        ("?code=a&code=b&state={state}", EXPIRED),
     ],
 )
 async def test_answers_in_the_right_browser(
@@ -248,7 +250,7 @@ async def test_answers_in_the_right_browser(
         assert not [part for part in ("script", "bold", state) if part in response.text]
         # The flow is over, and so is its cookie.
         assert not client.cookies
-        assert_page(await client.get(url), 400, NOT_UNDER_WAY)
+        assert_page(await client.get(url), 400, EXPIRED)
     assert await stored(session) == (0, 0)
 
 

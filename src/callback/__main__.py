@@ -1,0 +1,5 @@
+import sys
+
+from src.callback import main
+
+sys.exit(main())
