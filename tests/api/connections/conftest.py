@@ -4,7 +4,7 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from src import callback
+from src.callback import relay
 from src.connections import transport
 from src.core.config import Settings
 from src.models import Provider, User
@@ -18,7 +18,7 @@ from tests.api.oauth_flow import OAuthFlow
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine fails no test; a test about time says what time it means."""
     monkeypatch.setattr(transport, "TIMEOUT", 60.0)
-    monkeypatch.setattr(callback, "CONNECT_TIMEOUT", 60.0)
+    monkeypatch.setattr(relay, "CONNECT_TIMEOUT", 60.0)
 
 
 @pytest.fixture

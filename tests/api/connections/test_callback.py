@@ -380,7 +380,7 @@ async def test_an_app_that_answers_otherwise(
     status: int,
     title: str,
 ) -> None:
-    monkeypatch.setattr(callback, "ANSWER_TIMEOUT", 1.0 if answer is None else 60.0)
+    monkeypatch.setattr(callback.relay, "ANSWER_TIMEOUT", 1.0 if answer is None else 60.0)
     async with answering(app_settings, answer) as app_url, browser(app_url) as client:
         for path in ("/?code=C0de&state=5tate", "/authorize?ticket=t1cket&state=5tate"):
             assert_page(await client.get(path), status, title)
