@@ -42,7 +42,7 @@ def cached_client() -> Path:
 def client() -> tuple[str, ...]:
     """Return the command that is docker compose: this machine's, or else Debian's, fetched once.
 
-    :raises CommandError: there is none and it cannot be fetched.
+    :raises CommandError: docker compose is missing and cannot be fetched.
     """
     for command in (("docker", "compose"), (str(cached_client()),)):
         if shutil.which(command[0]):

@@ -40,7 +40,7 @@ def kind(option: dict[str, Any]) -> str:
 
 
 def default(option: dict[str, Any]) -> str:
-    """Return an option's default, empty where there is none."""
+    """Return an option's default, empty if it has none."""
     if option.get("required"):
         return "required"
     return code(option["default"]) if "default" in option else ""

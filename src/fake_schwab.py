@@ -124,7 +124,7 @@ class UnsafeRedirectError(Exception):
 
 @dataclass
 class Grant:
-    """What a person agreed to: it lives on in every token that comes of it."""
+    """What a person consented to; every token that is issued for it refers to it."""
 
     challenge: str
     chosen: dict[str, Any]
@@ -272,7 +272,7 @@ class FakeSchwab:
         if grant.redeemed:
             grant.revoked = True  # RFC 6749, 4.1.2: and all that came of it
             raise OAuthError("invalid_grant", "the code was used before")
-        # One attempt, whatever comes of it: whoever guesses verifiers gets no second one.
+        # One attempt, successful or not: whoever guesses verifiers gets no second one.
         grant.redeemed = True
         if time.monotonic() >= grant.code_expires:
             raise OAuthError("invalid_grant", "the code has expired")

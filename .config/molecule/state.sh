@@ -1,4 +1,4 @@
-# What a scenario has made, a line for each object, in words that differ once it is made anew, restarted or written again.
+# What a scenario has made, a line for each object, in words that differ once it is recreated, restarted or rewritten.
 # Words are split on purpose: no label and no id has a space in it.
 # usage: sh state.sh 'LABEL...' PATH...
 set -eu

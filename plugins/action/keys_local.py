@@ -47,7 +47,7 @@ def parse(path: Path, text: str) -> Local:
         raise Problem(f"{path}{where}: not valid YAML; write NAME: value ({quote})") from None
     except yaml.YAMLError:
         raise Problem(
-            f"{path}: has characters that YAML does not allow; write it anew as plain text"
+            f"{path}: contains characters that YAML does not allow; save it again as plain text"
         ) from None
     local = Local()
     if root is None or root.tag == "tag:yaml.org,2002:null":
@@ -87,7 +87,7 @@ def parse(path: Path, text: str) -> Local:
 
 
 def create(path: Path, text: str) -> None:
-    """Write the file only if there is none: a person's file is never replaced."""
+    """Write the file unless it exists: a person's file is never replaced."""
     private_files.make_parents(path.parent)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, private_files.PRIVATE_FILE)

@@ -49,7 +49,7 @@ def generate(kind: str, length: int | None = None) -> str:
 
 
 def read_text(path: Path) -> str:
-    """The file's text, empty where there is none."""
+    """Return the file's text, empty if the file does not exist."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:

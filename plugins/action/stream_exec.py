@@ -145,7 +145,7 @@ class _Container:
         self._api.exec_start(self._create(["rm", "-f", "--", *paths], {}, None))
 
     def read(self, path: str) -> bytes | None:
-        """The file's content, or None where there is none."""
+        """Return the file's content, or None if it does not exist."""
         execution = self._create(["cat", "--", path], {}, None)
         content, _ = self._api.exec_start(execution, demux=True)
         return (content or b"") if self._api.exec_inspect(execution)["ExitCode"] == 0 else None

@@ -1,4 +1,4 @@
-"""Where a container is otherwise than declared, by what the engine really has, not by its labels."""
+"""How a container differs from its declaration, by what the engine really has, not by its labels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ short_description: Tell in a survey of the engine how each declared container di
 description: See the functions' docstrings.
 """
 
-# What is unhealthy is not made anew: its log would be gone, and it may recover.
+# An unhealthy container is not recreated: its log would be lost, and it may recover.
 NOTES = {"health": {"note": "a run shows its log"}}
 
 

@@ -70,7 +70,7 @@ def container_states(
         elif found["Config"]["Labels"].get(hash_label) != container_hash(spec):
             state, reason = "changed", "its declaration changed"
         elif found["Image"] != survey["images"].get(spec["image"]):
-            state, reason = "changed", f"the image {spec['image']} was built or pulled anew"
+            state, reason = "changed", f"the image {spec['image']} was rebuilt or pulled again"
         elif found["State"]["Status"] in ("restarting", "dead"):
             state, reason = "drifted", f"it is {found['State']['Status']}"
         elif drift := [one for one in found.get("Drift", []) if one["what"] not in ("state", "health")]:

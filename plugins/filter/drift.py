@@ -1,4 +1,4 @@
-"""What networks, volumes and files are otherwise than declared; of containers, their roles know."""
+"""How networks, volumes and files differ from their declaration. Containers have filters in their roles."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def network_drift(
 
 
 def volumes_drift(volumes: Mapping[str, Any], declared: list[dict[str, Any]]) -> list[Difference]:
-    """Return how the volumes differ. What is in one would be lost if a run made it anew."""
+    """Return how the volumes differ. A run does not recreate one, as its data would be lost."""
     differences = []
     for volume in declared:
         found = volumes.get(volume["name"])
@@ -106,7 +106,7 @@ def dotenv_parsed(text: str) -> dict[str, str]:
 
 
 def certificates_drift(wanted: Mapping[str, str], files: Mapping[str, str]) -> list[Difference]:
-    """Return the certificates that would be made anew: ``wanted`` says why, ``files`` where they are."""
+    """Return the certificates that would be renewed: ``wanted`` says why, ``files`` where they are."""
     return [_difference(files[name], "certificate", "valid", why) for name, why in wanted.items() if why]
 
 

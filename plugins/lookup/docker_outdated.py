@@ -37,7 +37,7 @@ _raw:
 
 
 def changed_at(source: Path) -> float:
-    """Return when a file below the folder was last changed, in seconds since 1970; 0 where there is none."""
+    """Return when a file below the folder was last changed, in seconds since 1970; 0 if it is empty."""
     files = (path for path in source.rglob("*") if "__pycache__" not in path.parts and path.is_file())
     return max((path.stat().st_ctime for path in files), default=0.0)
 

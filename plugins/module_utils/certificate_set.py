@@ -115,7 +115,7 @@ def signed_by(certificate: x509.Certificate, ca: x509.Certificate | None) -> boo
 def why_not_ca(ca: x509.Certificate | None, wanted: Wanted, now: datetime) -> str:
     """Return why there must be a new CA. It must outlive every certificate that it signs."""
     if ca is None:
-        return "there is none"
+        return "it is missing"
     constraints = extension(ca, x509.BasicConstraints)
     if constraints is None or not constraints.ca:
         return "ca.pem is no CA's certificate"
@@ -130,7 +130,7 @@ def why_not_server(files: Files, ca: x509.Certificate | None, wanted: Wanted, no
     """Return why there must be a new server certificate."""
     certificate = load(files.cert)
     if certificate is None:
-        return "there is none"
+        return "it is missing"
     if certificate.not_valid_after_utc - now < wanted.renew_before:
         return f"it ends on {certificate.not_valid_after_utc:%Y-%m-%d}"
     has = {
@@ -155,7 +155,7 @@ def inspect(files: Files, wanted: Wanted, now: datetime | None = None) -> State:
         if not files.ca_key.exists():
             raise Problem(
                 f"{files.cert}: a new certificate is needed ({server_reason}), but the key of ca.pem is "
-                f"missing: restore {files.ca_key}, or delete {files.ca} for a new CA, to be trusted anew"
+                f"missing: restore {files.ca_key}, or delete {files.ca} for a new CA, to be trusted again"
             )
         ca_reason = "the CA's key does not belong to ca.pem"
     if ca_reason:

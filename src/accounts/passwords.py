@@ -74,7 +74,7 @@ def is_outdated(password_hash: str) -> bool:
 
 
 def nobodys_hash() -> str:
-    """No password's hash, of today's parameters: to compare with it takes as long as with somebody's."""
+    """Return a hash of no password. To compare with it takes as long as with a user's."""
     salt, value = (
         base64.b64encode(bytes(length)).decode().rstrip("=") for length in (hasher.salt_len, hasher.hash_len)
     )

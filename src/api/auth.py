@@ -198,7 +198,7 @@ async def _proven(request: Request, session: AsyncSession, email: str, password:
 async def _mail_verification_again(
     request: Request, session: AsyncSession, settings: Settings, user: User
 ) -> None:
-    """An expired link locks nobody out; nor can somebody's mailbox be filled like this."""
+    """An expired link locks nobody out, and nobody's mailbox can be filled this way."""
     token = None
     try:
         mail.require_transport(settings)

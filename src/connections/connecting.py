@@ -157,7 +157,7 @@ async def _accept(context: Context, answer: Answer) -> tuple[Flow, str]:
     elif answer.code is None:
         problem = Problem(400, "code-missing", "The answer has no code.")
     elif not CODE.fullmatch(answer.code):
-        problem = Problem(400, "code-invalid", "The answer's code is none.")
+        problem = Problem(400, "code-invalid", "The authorization code is malformed.")
     else:
         return flow, answer.code
     return await context.fail(Action.AUTHORIZATION_COMPLETED, problem, subject, **details)

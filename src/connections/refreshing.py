@@ -166,7 +166,7 @@ async def _ask(context: Context, standing: Standing) -> Standing:
     try:
         return await _store(context, standing, held, grant, details)
     except Problem:
-        # Removed, revoked or connected anew meanwhile: nobody wants these tokens any more.
+        # Removed, revoked or connected again in the meantime: these tokens are no longer needed.
         await revoke_at_provider(context, provider_type, subject, tokens.of(grant))
         raise
     except Exception:

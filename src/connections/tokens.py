@@ -38,7 +38,7 @@ def read(row: ProviderToken, keyring: Keyring) -> Tokens:
 def write(row: ProviderToken, keyring: Keyring, grant: Grant, kept: Tokens | None = None) -> None:
     """Put what was granted into ``row``; what the provider left out stays as ``kept`` has it.
 
-    All is encrypted anew, what is kept as well: a row has one key.
+    Everything is encrypted again, also what is kept: a row has one key.
     """
     tokens = {
         "access_token": grant.access_token,

@@ -85,7 +85,7 @@ class Keyring:
         return header + nonce + self._cipher(self.primary_id).encrypt(nonce, plaintext.encode(), place)
 
     def decrypt(self, value: bytes, *, table: str, column: str, row_id: uuid.UUID) -> str:
-        """The plaintext; :class:`UnknownKeyError` or :class:`DecryptionError` where there is none to have."""
+        """The plaintext; :class:`UnknownKeyError` or :class:`DecryptionError` if it cannot be decrypted."""
         # Here and not on top: a start reads the keys only to refuse bad ones, and somebody waits for it.
         from cryptography.exceptions import InvalidTag
 

@@ -1,4 +1,4 @@
-"""Encrypt every stored token anew, under the first key of ENCRYPTION_KEY, so that the others can be dropped.
+"""Re-encrypt every stored token under the first key of ENCRYPTION_KEY, so that the others can be dropped.
 
     python -m src.core.rotate_encryption_keys
 
@@ -77,7 +77,7 @@ class Rotation:
             after = rows[-1]["id"]
             self.done += len(changed)
             if changed:
-                logger.info("Encrypted %d rows anew, %d so far", len(changed), self.done)
+                logger.info("Re-encrypted %d rows, %d so far", len(changed), self.done)
 
     def _encrypted_anew(self, row: Record) -> tuple[object, ...] | None:
         row_id: uuid.UUID = row["id"]

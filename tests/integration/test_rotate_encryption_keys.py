@@ -245,7 +245,7 @@ async def test_the_command_says_what_may_go(scratch: OwnerSettings, connection: 
     output = await finished(process)
     assert process.returncode == 0, output
     assert f"3 under {old.primary_id}" in output
-    assert "Encrypted 3 rows anew" in output
+    assert "Re-encrypted 3 rows" in output
     assert f"these can be dropped: {old.primary_id}" in output
     assert OLD not in output
     assert NEW not in output
@@ -271,7 +271,7 @@ async def test_the_command_fails_where_rows_are_left(scratch: OwnerSettings, con
     process = await command(scratch, f"{NEW},{OLD}")
     output = await finished(process)
     assert process.returncode == 1
-    assert "Encrypted 2 rows anew" in output
+    assert "Re-encrypted 2 rows" in output
     assert "Drop no key yet: 1 rows cannot be read, 0 are held by others" in output
 
 
@@ -317,6 +317,6 @@ async def test_a_killed_command_is_taken_up_again(
     assert process.returncode == -signal.SIGKILL
     assert await opened(connection, both) == before
     process = await command(scratch, f"{NEW},{OLD}")
-    assert "Encrypted 1 rows anew" in await finished(process)
+    assert "Re-encrypted 1 rows" in await finished(process)
     assert process.returncode == 0
     assert await opened(connection, new) == before

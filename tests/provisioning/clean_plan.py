@@ -2,7 +2,7 @@
 
 Usage: python -m tests.provisioning.clean_plan
 
-writes tests/provisioning/plans/<environment>.yml anew, to be reviewed as a diff.
+rewrites tests/provisioning/plans/<environment>.yml, to be reviewed as a diff.
 """
 
 import re

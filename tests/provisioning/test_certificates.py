@@ -252,11 +252,11 @@ def other_ca(files: Any) -> None:
 @pytest.mark.parametrize(
     ("spoil", "ca", "server"),
     [
-        (lambda files: files.cert.unlink(), "", "there is none"),
-        (lambda files: files.cert.write_text("no certificate"), "", "there is none"),
+        (lambda files: files.cert.unlink(), "", "it is missing"),
+        (lambda files: files.cert.write_text("no certificate"), "", "it is missing"),
         (lambda files: files.key.unlink(), "", "key.pem does not belong to it"),
         (swap_key, "", "key.pem does not belong to it"),
-        (lambda files: files.ca.unlink(), "there is none", "another CA signed it"),
+        (lambda files: files.ca.unlink(), "it is missing", "another CA signed it"),
         (
             lambda files: files.ca.write_bytes(files.cert.read_bytes()),
             "ca.pem is no CA's certificate",
@@ -265,7 +265,7 @@ def other_ca(files: Any) -> None:
         (
             lambda files: (other_ca(files), files.cert.unlink()),
             "the CA's key does not belong to ca.pem",
-            "there is none",
+            "it is missing",
         ),
     ],
 )
@@ -310,7 +310,7 @@ def test_modes_are_repaired_and_empty_mount_points_removed(files: Any) -> None:
     assert files.cert.is_dir()
     state, changed = certificates.work(files, WANTED, [], [], dry_run=False)
     assert changed
-    assert state.server == "there is none"
+    assert state.server == "it is missing"
     assert stat.S_IMODE(files.key.stat().st_mode) == 0o600
     files.cert.mkdir()
     (files.cert / "a file").touch()

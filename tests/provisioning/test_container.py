@@ -207,7 +207,7 @@ def test_changed_when_its_image_was_built_anew(images: dict[str, str]) -> None:
     (answer,) = containers.container_states([SPEC], seen, IDENTITY, HASH)
     assert (answer["state"], answer["reason"]) == (
         "changed",
-        "the image web:1 was built or pulled anew",
+        "the image web:1 was rebuilt or pulled again",
     )
 
 

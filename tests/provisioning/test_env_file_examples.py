@@ -22,7 +22,7 @@ SECRETS = (
 def test_examples_are_in_step() -> None:
     command = [*INVENTORIES, "playbooks/examples.yml"]
     output = playbook.finish(playbook.start(*command, "--check", "--diff"))
-    assert output.count("changed=0") == 3, f"ansible-playbook {' '.join(command)} writes them anew\n{output}"
+    assert output.count("changed=0") == 3, f"ansible-playbook {' '.join(command)} rewrites them\n{output}"
 
 
 @pytest.mark.parametrize("environment", ["dev", "test", "ci"])

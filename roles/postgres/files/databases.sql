@@ -1,4 +1,4 @@
--- What the server has otherwise than declared, and the statements that repair it. Read twice: APPLY=false prints each difference
+-- How the server differs from its declaration, and the statements that repair it. Read twice: APPLY=false prints each difference
 -- as a line of JSON, none when all is right, saying whether it takes a restart; APPLY=true runs the statements. Names and passwords
 -- come from the environment (\getenv: psql 14 or later). Owner and runtime role may be the same: UNION makes one of them.
 \set QUIET on

@@ -36,7 +36,7 @@ def _true(name: str) -> sa.Column[Any]:
 
 def upgrade() -> None:
     op.execute('CREATE EXTENSION IF NOT EXISTS "uuid-ossp"')
-    # A schema that the test initialisation made anew lacks what PUBLIC has on the original one.
+    # A schema that the test initialisation recreated lacks PUBLIC's privileges on the original one.
     op.execute(f"GRANT USAGE ON SCHEMA public TO {runtime_role()}")
 
     op.create_table(

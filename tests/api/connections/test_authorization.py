@@ -195,7 +195,7 @@ async def test_refresh_with_another_key(
     login: Login,
     connected: None,
 ) -> None:
-    """A refresh token that is kept is encrypted anew: a row has one key."""
+    """A refresh token that is kept is encrypted again: a row has one key."""
     switch(flow, refresh_token="omit")
     old = app.state.keyring
     new = "v6HpNmfQnEMu_Kti7urtz3HiD2IGvQHdhsciuCTLulY="

@@ -62,7 +62,7 @@ def serve(app: FastAPI, app_settings: Settings) -> Serve:
 
 @pytest.fixture
 def browser(app_settings: Settings) -> Browser:
-    """Somebody's browser: the callback server is where the redirect address says, the fake where it is."""
+    """A user's browser: the callback server is where the redirect address says, the fake where it is."""
 
     @asynccontextmanager
     async def browse(app_url: str, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:

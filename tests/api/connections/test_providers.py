@@ -202,7 +202,7 @@ async def test_somebody_elses_is_not_there(
         )
         assert (response.status_code, code_of(response)) == (404, "provider-not-found")
         answers.append({name: value for name, value in response.json().items() if name != "request_id"})
-    # The one that is somebody's and the one that is nobody's look the same.
+    # Another user's provider and one that does not exist look the same.
     assert answers[0] == answers[1]
     assert await stored(session) == (1, 1)
     assert len(await audited(session)) == before
