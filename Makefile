@@ -4,10 +4,17 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-# Ansible takes twice as long to start where Python may not keep its bytecode.
-unexport PYTHONDONTWRITEBYTECODE
+# What a shell has set for other projects must not change a run. Kept are settings of the output, and of where Ansible's own files are.
+# (PYTHONDONTWRITEBYTECODE is among the others: without bytecode Ansible takes twice as long to start.)
+settings = $(filter ANSIBLE_% PYTHON%,$(.VARIABLES))
+kept = ANSIBLE_FORCE_COLOR ANSIBLE_NOCOLOR ANSIBLE_HOME ANSIBLE_LOCAL_TEMP ANSIBLE_LOG_PATH ANSIBLE_BECOME_PASSWORD_FILE PYTHONUNBUFFERED
+unexport $(filter-out $(kept),$(settings))
 # Named, or Ansible would skip it in a folder that everybody can write to.
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# All others are those of .venv, whatever is in a home or in /usr/share.
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/playbooks/collections
+# Ansible needs UTF-8, and LANG may name a locale that this machine lacks.
+export LC_ALL := $(if $(filter Darwin,$(shell uname)),en_US.UTF-8,C.UTF-8)
 
 # The docker client's own context (Docker Desktop, colima, rootless) counts; Ansible's modules know DOCKER_HOST only.
 ifeq ($(DOCKER_HOST),)

@@ -1,11 +1,15 @@
 """The playbooks find the collection from anywhere, and its artefact holds what is meant for others."""
 
+import json
+import os
+import re
 import shutil
 import subprocess
 import tarfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests import collection
 from tests.by_path import ROOT
@@ -19,6 +23,83 @@ def test_a_playbook_runs_from_another_folder(tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert "dashtam-test-postgres" in run.stdout
+
+
+OTHER_PROJECT = {
+    "ANSIBLE_CALLBACKS_ENABLED": "profile_tasks",
+    "ANSIBLE_COLLECTIONS_PATH": "/nowhere",
+    "ANSIBLE_CONFIG": "/nowhere/ansible.cfg",
+    "ANSIBLE_INVENTORY": "/dev/null",
+    "ANSIBLE_STDOUT_CALLBACK": "minimal",
+    "ANSIBLE_STRATEGY": "free",
+    "ANSIBLE_VAULT_PASSWORD_FILE": "/nowhere/password",
+    "LANG": "xx_XX.UTF-8",
+    "LC_ALL": "C",
+    "PYTHONHOME": "/nowhere",
+}
+
+
+def strangers(folder: Path) -> dict[str, str]:
+    """Return the environment of a shell that another project has prepared, with its roles and modules."""
+    role = folder / "roles/environment/tasks/main.yml"
+    role.parent.mkdir(parents=True)
+    role.write_text("- ansible.builtin.fail: {msg: another project's role}\n")
+    for module in ("yaml", "venv"):
+        (folder / f"{module}.py").write_text("raise SystemExit('another project')\n")
+    roles = {"ANSIBLE_ROLES_PATH": str(folder / "roles"), "PYTHONPATH": str(folder)}
+    return collection.outside() | OTHER_PROJECT | roles
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make on this machine")
+def test_settings_of_other_projects_do_not_change_what_make_runs(tmp_path: Path) -> None:
+    run = subprocess.run(
+        ["make", "--old-file=venv", "plan", "LIMIT=test", "FORMAT=json"],
+        cwd=ROOT,
+        env=strangers(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert list(json.loads(run.stdout)) == ["test"]
+
+
+def test_a_role_of_another_project_does_not_replace_ours(tmp_path: Path) -> None:
+    roles = strangers(tmp_path)["ANSIBLE_ROLES_PATH"]
+    process = playbook.start("playbooks/plan.yml", "--limit", "test", ANSIBLE_ROLES_PATH=roles)
+    assert "dashtam-test-postgres" in playbook.finish(process)
+
+
+def test_settings_of_other_projects_do_not_get_into_the_virtual_environment(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    (checkout / "requirements").mkdir(parents=True)
+    (checkout / "requirements/ops.txt").write_text("# nothing, so that nothing is fetched\n")
+    shutil.copy(ROOT / "bootstrap", checkout)
+    # What is not found is installed with it.
+    (tmp_path / "apt-get").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "apt-get").chmod(0o755)
+    pip = {"PIP_CONSTRAINT": "/nowhere/constraints.txt", "PIP_REQUIRE_HASHES": "maybe", "UV_OFFLINE": "maybe"}
+    environment = strangers(tmp_path) | pip | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    run = subprocess.run(
+        ["./bootstrap"], cwd=checkout, env=environment, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert (checkout / ".venv/made-from").exists()
+
+
+# Those for `localhost` say by themselves what they miss.
+ALL_HOSTS = sorted(
+    path.name
+    for path in (ROOT / "playbooks").glob("*.yml")
+    if any(play.get("hosts") in ("all", "dev", "disposable") for play in yaml.safe_load(path.read_text()))
+)
+
+
+@pytest.mark.parametrize("name", ALL_HOSTS)
+def test_a_playbook_without_hosts_is_no_success(name: str, tmp_path: Path) -> None:
+    (tmp_path / "ansible.cfg").write_text("[defaults]\n")
+    output = playbook.finish(playbook.start(f"playbooks/{name}", config=tmp_path), 2)
+    assert re.search(r"the inventory in use (has no hosts|holds none of its hosts)", output, re.IGNORECASE)
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="no make on this machine")
