@@ -197,12 +197,12 @@ def test_every_wrong_value_is_told_at_once(validate: Validate) -> None:
 
 
 def test_values_are_judged_as_they_will_be(validate: Validate) -> None:
-    blue = GOOD.replace("engine_mode: safe\n", "")
-    outcome = validate(blue=blue, local="site_offset: 70000\nengine_restart: '{{ 1 + }}'\n")
+    blue = GOOD.replace("engine_mode: safe\n", "engine_restart: '{{ 1 + }}'\n")
+    outcome = validate(blue=blue, local="site_offset: 70000\n")
     required, port, unworkable = outcome.lines
     assert required == "engine_mode is required and set nowhere"
-    assert port == f"{BLUE}:2: engine_port is 75432; a port is between 1 and 65535"
-    assert unworkable.startswith("local.yml:2: engine_restart cannot be worked out: ")
+    assert port == f"{BLUE}:3: engine_port is 75432; a port is between 1 and 65535"
+    assert unworkable.startswith(f"{BLUE}:2: engine_restart cannot be worked out: ")
 
 
 @pytest.mark.parametrize(
@@ -252,6 +252,29 @@ def test_instance_names_and_port_offsets() -> None:
         assert plugin.offset_fault(offset) is None
     for offset in (5, -10, "x", None, 10.5):
         assert plugin.offset_fault(offset)
+
+
+def test_what_a_person_writes_is_never_run(validate: Validate, tmp_path: Path) -> None:
+    command = "{{ lookup('ansible.builtin.pipe', 'touch FOLDER/ran') }}".replace("FOLDER", str(tmp_path))
+    local = "".join(f"{name}: {json.dumps(command)}\n" for name in ("API_KEY", "engine_port", "site_name"))
+    outcome = validate(blue=GOOD + "engine_restart: '{{ API_KEY }}'\n", local=local)
+    assert not (tmp_path / "ran").exists()
+    assert [line.split(" is ")[0].split(" must ")[0] for line in outcome.lines] == [
+        "local.yml:2: engine_port",
+        f"{BLUE}:6: engine_restart",
+        "local.yml:3: site_name",
+    ]
+
+
+def test_no_part_of_a_secret_is_shown(validate: Validate) -> None:
+    outcome = validate(
+        blue=GOOD + 'engine_password: "{{ \'hunter2 }}"\n',
+        local="API_KEY: s3cr3t {{ x }}\nengine_restart: s3cr3t {{ x }}\n",
+    )
+    assert f"{BLUE}:6: engine_password cannot be worked out" in outcome.lines
+    assert "local.yml:2: engine_restart must be one of: no, always, got: ***" in outcome.lines
+    assert "hunter2" not in outcome.everything
+    assert "s3cr3t" not in outcome.everything
 
 
 def test_the_file_that_wins_is_blamed(validate: Validate) -> None:
