@@ -182,6 +182,19 @@ def test_faults_of_the_files_themselves(validate: Validate) -> None:
     ]
 
 
+def test_a_number_that_yaml_would_read_as_another_is_refused(validate: Validate) -> None:
+    outcome = validate(
+        blue=GOOD.replace('"{{ 5432 + site_offset }}"', "0x1f90").replace("offset: 0", "offset: 010"),
+        local="API_KEY: 0123\nengine_port: 8_000\nengine_restart: '0123'\nsite_name: 1:30\n",
+    )
+    assert [line.partition(" is not in decimal digits alone;")[0] for line in outcome.lines] == [
+        f"{BLUE}:3: the number of engine_port",
+        f"{BLUE}:4: the number of site_offset",
+        "local.yml:2: the number of engine_port",
+        "local.yml:4: the number of site_name",
+    ]
+
+
 def test_every_wrong_value_is_told_at_once(validate: Validate) -> None:
     outcome = validate(
         local="engine_mode: fats\nengine_restart: no\nsite_name: My_Copy\nsite_offset: 15\nengine_port: 70000"
@@ -209,16 +222,30 @@ def test_values_are_judged_as_they_will_be(validate: Validate) -> None:
     ("option", "value", "complaint"),
     [
         ({"type": "int"}, True, "must be a number, and is true"),
-        ({"type": "int"}, "http", "is of type str and we were unable to convert to int"),
+        ({"type": "int"}, "http", "is 'http'; write a number such as 8000, in decimal digits alone"),
+        *(
+            ({"type": "int"}, odd, f"is {odd!r}; write")
+            for odd in ("0x1f90", "8_000", "080", " 80", "٨٠", 80.0)
+        ),
+        ({"type": "float"}, "1_0.5", "write a number such as 1.5"),
         ({"type": "str"}, 1.5, "must be text, and YAML reads it as a number"),
         ({"type": "str"}, {"a": 1}, "must be text, and YAML reads it as a mapping"),
         ({"type": "str", "required": True}, None, "has no value"),
         ({"type": "dict"}, "x", "is of type str and we were unable to convert to dict"),
         ({"type": "dict", "options": {"memory": {"type": "int"}}}, {"memroy": 1}, "include: memory"),
-        ({"type": "int", "no_log": True}, "hunter2", "is not of type int"),
+        ({"type": "int", "no_log": True}, "hunter2", "write a number such as 8000"),
+        ({"type": "float", "no_log": True}, ["hunter2"], "is not of type float"),
         ({"type": "bytes"}, "1Q", "has a wrong value: 1Q is no size. Write one such as 512M or 1.5G."),
+        *(
+            ({"type": "bytes"}, odd, f"{odd} is no size.")
+            for odd in ("1 G", "0x10", "1_0M", ".5G", "5Gb/s", "-1")
+        ),
         ({"type": "bytes"}, True, "has a wrong value: True is no size."),
         ({"type": "int"}, "5432", None),
+        ({"type": "int"}, "-1", None),
+        ({"type": "float"}, "0.5", None),
+        ({"type": "float"}, 2, None),
+        *(({"type": "bytes"}, size, None) for size in ("64M", "1.5g", "512MB", "1024", 0)),
         ({"type": "str"}, None, None),
         ({"type": "bool", "required": True}, False, None),
     ],
