@@ -169,7 +169,7 @@ test: engine ## all tests, with coverage, beside a running dev; ARGS="-k name" s
 	@$(call play,playbooks/test.yml $(call pytest_args,$(ARGS)))
 
 test-unit: venv ## the tests that need no engine
-	@.venv/bin/python -m pytest -c tests/pytest.ini tests/unit $(ARGS)
+	@.venv/bin/python -m pytest -c tests/pytest.ini --rootdir=. tests/unit $(ARGS)
 
 test-integration: engine ## those that need PostgreSQL and Redis
 	@$(call play,playbooks/test.yml $(call pytest_args,tests/integration $(ARGS)))
