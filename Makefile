@@ -82,7 +82,10 @@ setup: engine ## everything that `make dev` needs but images and containers: .ve
 	@$(call play,playbooks/keys.yml)
 
 venv: ## .venv with the pinned Ansible
-	@./bootstrap
+	@IFS= read -r line <bootstrap; case $$line in *"$$(printf '\r')") fault='Lines end with CRLF' ;; *) \
+		[ -d playbooks/roles/environment ] && fault= || fault='Symbolic links are missing' ;; esac; if [ "$$fault" ]; then \
+		echo "$$fault in this folder. Make it with: git clone -c core.autocrlf=false -c core.symlinks=true" >&2; exit 1; fi
+	@sh bootstrap
 
 # Where an engine answers, this costs a few milliseconds; what is wrong with one, the playbook says.
 engine: venv ## Docker Engine, installed and started where none answers (Debian, Ubuntu)
@@ -208,7 +211,7 @@ ci-test: engine ## all tests in the ci environment
 	@$(call play,$(ci) playbooks/test.yml $(call pytest_args,$(ARGS)))
 
 molecule: engine ## every role and environment by itself: converged, judged from outside, broken, repaired; SCENARIO=roles/redis/molecule/default
-	@$(call grouped,.config/molecule/all $(addsuffix /molecule.yml,$(SCENARIO)))
+	@$(call grouped,sh .config/molecule/all $(addsuffix /molecule.yml,$(SCENARIO)))
 
 bench: engine ## how long it takes, beside docker compose (half an hour); ROUNDS=3 ONLY=cold,second,change,down,again,test-file,...
 	@$(call grouped,.venv/bin/python -m benchmarks $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)))

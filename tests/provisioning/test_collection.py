@@ -121,6 +121,44 @@ def test_make_works_in_a_folder_that_everybody_can_write_to(tmp_path: Path) -> N
     assert run.stdout.startswith("test:\n  containers:\n"), run.stdout
 
 
+def test_a_clone_has_line_ends_that_shells_and_containers_read(tmp_path: Path) -> None:
+    clone = ["git", "clone", "--quiet", "-c", "core.autocrlf=true", str(ROOT), str(tmp_path / "clone")]
+    subprocess.run(clone, check=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "--eol"], cwd=tmp_path / "clone", capture_output=True, text=True, check=True
+    ).stdout
+    assert [line for line in listed.splitlines() if "crlf" in line or "mixed" in line] == []
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make on this machine")
+@pytest.mark.parametrize("loss", ["", "CRLF", "symbolic links", "execute bits"])
+def test_what_a_copy_has_lost_is_mended_or_said_in_one_line(loss: str, tmp_path: Path) -> None:
+    for name in ("Makefile", "bootstrap", "playbooks/roles/environment"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name, follow_symlinks=False)
+    (tmp_path / "playbooks/environment").mkdir()
+    # Like requirements without a package, which need no network.
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements/ops.txt").write_text("# nothing\n")
+    if loss == "CRLF":
+        for path in (tmp_path / "Makefile", tmp_path / "bootstrap"):
+            path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    elif loss == "symbolic links":
+        (tmp_path / "playbooks/roles/environment").unlink()
+        (tmp_path / "playbooks/roles/environment").write_text("../environment")
+    elif loss == "execute bits":
+        (tmp_path / "bootstrap").chmod(0o644)
+    run = subprocess.run(
+        ["make", "venv"], cwd=tmp_path, env=collection.outside(), capture_output=True, text=True, check=False
+    )
+    if loss in ("", "execute bits"):
+        assert run.returncode == 0, run.stderr
+    else:
+        first, make = run.stderr.splitlines()
+        assert re.search(loss, first, re.IGNORECASE), run.stderr
+        assert make.startswith("make: ")
+
+
 def test_the_artefact_holds_roles_and_plugins_alone(tmp_path: Path) -> None:
     with tarfile.open(collection.build(tmp_path)) as archive:
         files = [member.name for member in archive.getmembers() if member.isfile()]
