@@ -16,16 +16,6 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/playbooks/collections
 # Ansible needs UTF-8, and LANG may name a locale that this machine lacks.
 export LC_ALL := $(if $(filter Darwin,$(shell uname)),en_US.UTF-8,C.UTF-8)
 
-# The docker client's own context (Docker Desktop, colima, rootless) counts; Ansible's modules know DOCKER_HOST only.
-ifeq ($(DOCKER_HOST),)
-ifneq ($(DOCKER_CONTEXT)$(shell grep -s currentContext "$(HOME)/.docker/config.json"),)
-DOCKER_HOST := $(filter-out unix:///var/run/docker.sock,$(shell docker context inspect --format '{{.Endpoints.docker.Host}}' 2>/dev/null))
-endif
-endif
-ifneq ($(DOCKER_HOST),)
-export DOCKER_HOST
-endif
-
 quote = '$(subst ','\'',$(1))'
 json_string = "$(subst ",\",$(subst \,\\,$(1)))"
 
