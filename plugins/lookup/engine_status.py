@@ -134,7 +134,7 @@ def dockerd_runs() -> bool:
 
 def status(minimum_api: str, folder: str | None = None, probe: bool = True) -> dict[str, Any]:
     """Look once; see RETURN."""
-    result: dict[str, Any] = {"state": "ok", "url": "the docker context", "given_by": "a context"}
+    result: dict[str, Any] = {"state": "ok", "url": "the docker client's context", "given_by": "a context"}
     result |= dict.fromkeys(("version", "api", "reason", "untried"), "")
     try:
         address = engine.address()

@@ -77,8 +77,7 @@ def address() -> Address:
         host, verify = endpoint.get("Host") or DEFAULT_HOST, not endpoint.get("SkipTLSVerify")
     except (OSError, ValueError, LookupError, AttributeError, TypeError):
         raise EngineError(
-            f"There is no usable docker context {name}, which {given_by} names. "
-            "See `docker context ls`; `docker context use default` selects this machine's own engine."
+            f"there is no usable context {name}, which {given_by} names (`docker context ls` lists them)"
         ) from None
     certificates = folder / "contexts/tls" / digest / "docker"
     return Address(host, f"the context {name}", str(certificates) if certificates.is_dir() else "", verify)

@@ -158,7 +158,7 @@ def test_a_context_that_is_gone_is_named(settings: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("DOCKER_CONTEXT", "third")
     found = engine_status.status("1.41")
     assert (found["state"], found["given_by"]) == ("none", "a context")
-    assert found["reason"].startswith("There is no usable docker context third, which DOCKER_CONTEXT names.")
+    assert found["reason"].startswith("there is no usable context third, which DOCKER_CONTEXT names")
 
 
 ASK_ALL = """
