@@ -4,20 +4,17 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-# Ansible takes twice as long to start where Python may not keep its bytecode.
-unexport PYTHONDONTWRITEBYTECODE
+# What a shell has set for other projects must not change a run. Kept are settings of the output, and of where Ansible's own files are.
+# (PYTHONDONTWRITEBYTECODE is among the others: without bytecode Ansible takes twice as long to start.)
+settings = $(filter ANSIBLE_% PYTHON%,$(.VARIABLES))
+kept = ANSIBLE_FORCE_COLOR ANSIBLE_NOCOLOR ANSIBLE_HOME ANSIBLE_LOCAL_TEMP ANSIBLE_LOG_PATH ANSIBLE_BECOME_PASSWORD_FILE PYTHONUNBUFFERED
+unexport $(filter-out $(kept),$(settings))
 # Named, or Ansible would skip it in a folder that everybody can write to.
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
-
-# The docker client's own context (Docker Desktop, colima, rootless) counts; Ansible's modules know DOCKER_HOST only.
-ifeq ($(DOCKER_HOST),)
-ifneq ($(DOCKER_CONTEXT)$(shell grep -s currentContext "$(HOME)/.docker/config.json"),)
-DOCKER_HOST := $(filter-out unix:///var/run/docker.sock,$(shell docker context inspect --format '{{.Endpoints.docker.Host}}' 2>/dev/null))
-endif
-endif
-ifneq ($(DOCKER_HOST),)
-export DOCKER_HOST
-endif
+# All others are those of .venv, whatever is in a home or in /usr/share.
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/playbooks/collections
+# Ansible needs UTF-8, and LANG may name a locale that this machine lacks.
+export LC_ALL := $(if $(filter Darwin,$(shell uname)),en_US.UTF-8,C.UTF-8)
 
 quote = '$(subst ','\'',$(1))'
 json_string = "$(subst ",\",$(subst \,\\,$(1)))"
@@ -75,7 +72,10 @@ setup: engine ## everything that `make dev` needs but images and containers: .ve
 	@$(call play,playbooks/keys.yml)
 
 venv: ## .venv with the pinned Ansible
-	@./bootstrap
+	@IFS= read -r line <bootstrap; case $$line in *"$$(printf '\r')") fault='Lines end with CRLF' ;; *) \
+		[ -d playbooks/roles/environment ] && fault= || fault='Symbolic links are missing' ;; esac; if [ "$$fault" ]; then \
+		echo "$$fault in this folder. Make it with: git clone -c core.autocrlf=false -c core.symlinks=true" >&2; exit 1; fi
+	@sh bootstrap
 
 # Where an engine answers, this costs a few milliseconds; what is wrong with one, the playbook says.
 engine: venv ## Docker Engine, installed and started where none answers (Debian, Ubuntu)
@@ -162,7 +162,7 @@ test: engine ## all tests, with coverage, beside a running dev; ARGS="-k name" s
 	@$(call play,playbooks/test.yml $(call pytest_args,$(ARGS)))
 
 test-unit: venv ## the tests that need no engine
-	@.venv/bin/python -m pytest -c tests/pytest.ini tests/unit $(ARGS)
+	@.venv/bin/python -m pytest -c tests/pytest.ini --rootdir=. tests/unit $(ARGS)
 
 test-integration: engine ## those that need PostgreSQL and Redis
 	@$(call play,playbooks/test.yml $(call pytest_args,tests/integration $(ARGS)))
@@ -201,7 +201,7 @@ ci-test: engine ## all tests in the ci environment
 	@$(call play,$(ci) playbooks/test.yml $(call pytest_args,$(ARGS)))
 
 molecule: engine ## every role and environment by itself: converged, judged from outside, broken, repaired; SCENARIO=roles/redis/molecule/default
-	@$(call grouped,.config/molecule/all $(addsuffix /molecule.yml,$(SCENARIO)))
+	@$(call grouped,sh .config/molecule/all $(addsuffix /molecule.yml,$(SCENARIO)))
 
 bench: engine ## how long it takes, beside docker compose (half an hour); ROUNDS=3 ONLY=cold,second,change,down,again,test-file,...
 	@$(call grouped,.venv/bin/python -m benchmarks $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)))

@@ -161,7 +161,7 @@ class Wait:
 
     def _one(self, container: dict[str, Any]) -> None:
         name, question = container["name"], container.get("question")
-        client = docker.from_env().api
+        client = engine.connect()
         try:
             if question and question.get("at_once"):
                 self._ask(client, name, question)

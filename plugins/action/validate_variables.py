@@ -6,7 +6,8 @@ fault as one line: which variable, what is wrong with its value, which file and 
 
 It reads the variable files of the inventories in use (those that apply to the host), the extra files, and
 `-e`. Names are compared with the argument_specs of the given roles; values (the host's own, with the extra
-files' and `-e` on top) are validated against them. A value that refers to something not known yet is left to
+files' and `-e` on top) are validated against them. What the extra files say is text: no template in them is
+run. No line shows a secret, or a part of one. A value that refers to something not known yet is left to
 its role. What the playbook's own variable files set, an inventory cannot: Ansible would let it lose in
 silence. Inventories in INI format are not searched for names; whole-file vaults neither.
 """
@@ -24,6 +25,7 @@ from ansible.errors import AnsibleError, AnsibleUndefinedVariable
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible.utils.vars import load_extra_vars
+from ansible_collections.dashtam.stack.plugins.module_utils.secrets import is_secret, redacted
 from ansible_collections.dashtam.stack.plugins.module_utils.variable_places import (
     Loader,
     Settings,
@@ -162,7 +164,8 @@ class ActionModule(ActionBase):
     ) -> list[str]:
         variables = dict(task_vars)
         for path in files:
-            variables |= self._loader.load_from_file(str(path), cache="none", trusted_as_template=True) or {}
+            # A person's values are text. Ansible runs no template that it was not told to trust.
+            variables |= self._loader.load_from_file(str(path), cache="none") or {}
         variables |= load_extra_vars(self._loader)
         templar = self._templar.copy_with_new_env(available_variables=variables)
 
@@ -181,7 +184,9 @@ class ActionModule(ActionBase):
             except AnsibleUndefinedVariable:
                 continue  # made by a later task; its role validates it then
             except AnsibleError as error:
-                faults[name] = [f"cannot be worked out: {' '.join(str(error).split())}"]
+                # The reason may quote the template, and with it a part of a value.
+                reason = "" if options.get(name, {}).get("no_log") else f": {' '.join(str(error).split())}"
+                faults[name] = [f"cannot be worked out{reason}"]
 
         for name, option in options.items():
             if name in values:
@@ -193,8 +198,13 @@ class ActionModule(ActionBase):
         for name, check in ((args["instance"], instance_fault), (args["port_offset"], offset_fault)):
             if name in values and (fault := check(values[name])):
                 faults[name] = [fault]
+        secrets = {
+            f"secret_{name}": value
+            for name, value in (variables | values).items()
+            if isinstance(value, str) and (is_secret(name) or options.get(name, {}).get("no_log"))
+        }
         return [
-            f"{settings.blame(name)}: {name} {fault}".removeprefix(": ")
+            redacted(f"{settings.blame(name)}: {name} {fault}".removeprefix(": "), secrets)
             for name, each in sorted(faults.items())
             for fault in each
         ]

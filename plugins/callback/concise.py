@@ -104,6 +104,8 @@ class CallbackModule(Default):
         """Say a refusal once; hand everything else to the default callback."""
         spoken = result.task.action in SPOKEN or result.task.action.startswith("dashtam.stack.")
         message = result.result.get("msg")
+        if "process_exit_code" in result.result and not self._display.verbosity:
+            return  # the tasks before it have shown what it is about
         if (
             not spoken
             or ignore_errors

@@ -1,60 +1,64 @@
-"""Let ansible-playbook exit with the code of a process that a play ran.
+"""Let ansible-playbook exit with the code that a play ended with.
 
-Ansible knows only its own codes: a test run that fails under `command` comes out as 2, whatever pytest said.
-A play records the code and goes on, so that reports are still collected:
+Ansible knows only its own codes: a play that fails comes out as 2, whatever pytest said. The action of the
+same name fails the play and names the code; this callback lets ansible-playbook exit with it, of several
+hosts with the highest. Where anything else failed, too, Ansible's own code remains.
 
-    - name: Record pytest's exit code
-      ansible.builtin.set_stats:
-        data:
-          process_exit_code: "{{ tests.rc }}"
-        aggregate: false
-        per_host: true
-
-After the recap ansible-playbook then exits with that code, of several hosts with the highest. A failed or
-unreachable host keeps Ansible's own code: the process may not even have run. Put this plugin last in
-`callbacks_enabled`: those behind it would not see the end of the run.
+playbooks/callback_plugins has a link to this file: Ansible loads what is beside a playbook whatever
+`callbacks_enabled` says.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
+from ansible.errors import ExitCode
 from ansible.plugins.callback import CallbackBase
 
 if TYPE_CHECKING:
     from ansible.executor.stats import AggregateStats
+    from ansible.executor.task_result import CallbackTaskResult
 
 DOCUMENTATION = """
 name: exit_code
 type: aggregate
-short_description: Exit with the code that a play recorded as process_exit_code
+short_description: Exit with the code that a play ended with
 description:
-  - Reads the custom statistic C(process_exit_code) once the recap has been printed.
+  - Replaces Ansible's exit code for failed hosts with the one that the action C(exit_code) was given.
   - Shows each line as soon as it is written, also into a pipe.
 """
 
-STATISTIC = "process_exit_code"
-
 
 class CallbackModule(CallbackBase):
-    """Leave with the recorded exit code, through Ansible's own clean-up."""
+    """Collect the codes while the plays run, and replace Ansible's own at the end."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
     CALLBACK_NAME = "exit_code"
-    CALLBACK_NEEDS_ENABLED = True
+    CALLBACK_NEEDS_ENABLED = False
 
     def __init__(self) -> None:
         super().__init__()
+        self._codes: list[int] = []
         # Ansible flushes at its end only: a CI log would show nothing for minutes.
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(line_buffering=True)
 
+    def v2_runner_on_failed(self, result: CallbackTaskResult, ignore_errors: bool = False) -> None:
+        """Note the code that a play ends with."""
+        if not ignore_errors and "process_exit_code" in result.result:
+            self._codes.append(int(result.result["process_exit_code"]))
+
     def v2_playbook_on_stats(self, stats: AggregateStats) -> None:
-        code = max((int(said.get(STATISTIC, 0)) for said in stats.custom.values()), default=0)
-        if not code or any(stats.failures.values()) or any(stats.dark.values()):
+        """Let the process exit with the code, unless something else failed."""
+        if not self._codes or sum(stats.failures.values()) != len(self._codes) or any(stats.dark.values()):
             return
-        # No Exception, so neither the callback dispatcher nor the CLI makes an error of it; `finally` blocks
-        # run.
-        raise SystemExit(code)
+        code, leave = max(self._codes), sys.exit
+
+        # Raising SystemExit here would keep the other callbacks from seeing the end of the run. Ansible calls
+        # this function last of all; if it no longer did, its own code would remain.
+        def leave_with_code(status: object = None) -> NoReturn:
+            leave(code if status == ExitCode.HOST_FAILED else status)
+
+        sys.exit = leave_with_code

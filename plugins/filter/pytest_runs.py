@@ -3,13 +3,84 @@
 from __future__ import annotations
 
 import posixpath
+import re
 import shlex
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 CONTAINER = ("tests/unit", "tests/integration", "tests/api", "tests/smoke")
 HOST = ("tests/provisioning", "tests/guard")
+# Where the checkout's tests are in the app container.
+INSIDE = "/app"
+# Options of pytest, and of the plugins in pytest.ini, whose value may be the next word.
+WITH_VALUE = {
+    *("-c", "-k", "-m", "-n", "-o", "-p", "-r", "-W"),
+    *(
+        "--basetemp",
+        "--capture",
+        "--color",
+        "--confcutdir",
+        "--deselect",
+        "--dist",
+        "--durations",
+        "--durations-min",
+    ),
+    *("--cov-config", "--cov-fail-under", "--cov-report", "--hypothesis-profile", "--hypothesis-seed"),
+    *(
+        "--ignore",
+        "--ignore-glob",
+        "--import-mode",
+        "--junit-xml",
+        "--log-cli-level",
+        "--log-file",
+    ),
+    *(
+        "--log-level",
+        "--maxfail",
+        "--maxprocesses",
+        "--numprocesses",
+        "--override-ini",
+        "--pdbcls",
+        "--rootdir",
+    ),
+    *("--show-capture", "--tb", "--verbosity"),
+}
+# Of these, the value is a path, or begins with one.
+WITH_PATH = {"--deselect", "--ignore", "--ignore-glob"}
+
+
+def below_checkout(word: str, checkout: str) -> str:
+    """Return a path, or a test's id, as it is below the checkout: of ./, of the container, or absolute."""
+    path, *rest = word.split("::", 1)
+    path = posixpath.normpath(path)
+    for root in (checkout, INSIDE):
+        path = path.removeprefix(f"{root.rstrip('/')}/")
+    return "::".join([path, *rest])
+
+
+def split(arguments: str, checkout: str) -> tuple[list[str], list[str]]:
+    """Return the options with their values, and all other words, which name tests.
+
+    :raises ValueError: a quote is not closed.
+    """
+    options: list[str] = []
+    named = []
+    words = iter(shlex.split(arguments))
+    for word in words:
+        if not word.startswith("-"):
+            named.append(below_checkout(word, checkout))
+            continue
+        option, equals, value = word.partition("=")
+        takes_next = not equals and option in WITH_VALUE
+        if takes_next:
+            value = next(words, "")
+        if option in WITH_PATH:
+            value = below_checkout(value, checkout)
+            # An id that is deselected counts from the folder of pytest.ini.
+            value = value.removeprefix("tests/") if option == "--deselect" else value
+        options += [option, value] if takes_next else [f"{option}{equals}{value}"]
+    return options, named
 
 
 def pytest_runs(arguments: str, checkout: str) -> dict[str, Any]:
@@ -20,31 +91,28 @@ def pytest_runs(arguments: str, checkout: str) -> dict[str, Any]:
     :returns: ``container`` and ``host``, each pytest's arguments, empty where it has nothing to run;
         ``whole``, whether the container runs all of its tests; ``database`` and ``servers``, whether a test
         may use the environment's database and its running servers; ``coverage``, whether the arguments ask
-        for it.
-    :raises ValueError: a quote is not closed.
+        for it; ``faults``, a line for each argument that cannot be understood.
     """
-    words = shlex.split(arguments)
-    paths = [word for word in words if word.rstrip("/") == "tests" or word.startswith("tests/")]
-    options = [word for word in words if word not in paths]
-    runs: dict[str, Any] = {}
+    runs: dict[str, Any] = {"faults": []}
+    try:
+        options, named = split(arguments, checkout)
+    except ValueError as error:
+        options, named = [], []
+        runs["faults"] = [f"{str(error).rstrip('.')} in the arguments for pytest: {arguments}"]
+    for word in named:
+        path = word.split("::")[0]
+        if path != "tests" and "/".join(path.split("/")[:2]) not in (*CONTAINER, *HOST):
+            runs["faults"].append(f"{word} is not in {', '.join((*CONTAINER, *HOST))}.")
+        elif not Path(checkout, path).exists():
+            runs["faults"].append(f"There is no {path}.")
     for runner, folders in (("container", CONTAINER), ("host", HOST)):
         present = [folder for folder in folders if (Path(checkout) / folder).is_dir()]
-        own = [
-            path
-            for path in paths
-            if any(path == folder or path.startswith(f"{folder}/") for folder in folders)
-        ]
-        everything = not paths or any(path.rstrip("/") == "tests" for path in paths)
-        chosen = present if everything else own
+        own = [word for word in named if word.startswith(folders)]
+        chosen = present if not named or "tests" in named else own
         runs[runner] = options + chosen if chosen else []
         if runner == "container":
             runs["whole"] = runs["container"] == present
-    # What cannot be told from the words - an absolute path, --pyargs - may be any test.
-    used = {
-        "/".join(PurePosixPath(posixpath.normpath(word)).parts[:2])
-        for word in runs["container"]
-        if word not in options or "tests" in word
-    }
+            used = {"/".join(re.split("/|::", word)[:2]) for word in chosen}
     runs["database"] = bool(used - {"tests/unit"})
     runs["servers"] = bool(used - {"tests/unit", "tests/integration", "tests/api"})
     runs["coverage"] = any(word.startswith("--cov") for word in options)

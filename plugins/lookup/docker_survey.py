@@ -12,8 +12,7 @@ DOCUMENTATION = """
 name: docker_survey
 short_description: Containers, networks, volumes and images of the engine, as far as we need them
 description:
-  - Asks the engine that C(DOCKER_HOST), C(DOCKER_TLS_VERIFY) and C(DOCKER_CERT_PATH) name, else the default
-    socket, as the docker client does
+  - Asks the engine that the docker client would ask
     (U(https://docs.docker.com/reference/cli/docker/#environment-variables)).
   - A module call costs 0.7 s whatever it does, this lookup a few hundredths. It changes nothing.
 options:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
-import os
-import re
 import secrets
 import socket
 import tarfile
@@ -17,14 +15,15 @@ from typing import Any
 import docker
 from ansible import context
 from ansible.plugins.lookup import LookupBase
+from ansible_collections.dashtam.stack.plugins.module_utils import engine
 from docker.errors import APIError, DockerException, ImageNotFound
 
 DOCUMENTATION = """
 name: engine_status
 short_description: State of the Docker engine that the docker client would talk to
 description:
-  - Asks the engine that C(DOCKER_HOST), C(DOCKER_TLS_VERIFY) and C(DOCKER_CERT_PATH) name, as the docker
-    client does, else the default socket. Changes nothing, but for what O(probe) allows.
+  - Asks the engine that C(DOCKER_HOST) names, else the one of the docker client's context, else the default
+    socket. Changes nothing, but for what O(probe) allows.
 options:
   minimum_api:
     description: Oldest API version that will do.
@@ -51,14 +50,14 @@ _raw:
   description:
     - One dict. C(state) is C(ok), C(none) (nothing answers), C(denied) (one is there, this user may not use
       it), C(old) (its API is older than C(minimum_api)) or C(blind) (it runs elsewhere, without C(folder)).
-    - C(url) is its address, C(given) whether C(DOCKER_HOST) says so, C(version) and C(api) what it is,
+    - C(url) is its address, C(given_by) who says so (C(DOCKER_HOST) or a context; empty for the default
+      socket), C(version) and C(api) what it is,
       C(reason) why it is not ok, C(untried) what was not asked for want of O(probe), C(password) whether
       Ansible was given one to become root with.
   type: list
   elements: dict
 """
 
-DEFAULT_URL = "unix:///var/run/docker.sock"
 # dockerd needs a moment before it can be seen at all.
 GRACE = 3
 
@@ -112,13 +111,6 @@ def sees(client: docker.APIClient, folder: str) -> bool:
     return True
 
 
-def reason(error: Exception) -> str:
-    """Shorten what requests and urllib3 wrap around a system's error."""
-    text = str(error) or type(error).__name__
-    system = re.findall(r"\[Errno -?\d+\] ([^'\")]+)", text)
-    return system[-1] if system else text.splitlines()[0]
-
-
 def dockerd_runs() -> bool:
     """Say whether a dockerd is among this machine's processes; where there is no /proc, yes."""
     if not Path("/proc/self").exists():
@@ -134,10 +126,14 @@ def dockerd_runs() -> bool:
 
 def status(minimum_api: str, folder: str | None = None, probe: bool = True) -> dict[str, Any]:
     """Look once; see RETURN."""
-    given = os.environ.get("DOCKER_HOST", "")
-    url = given or DEFAULT_URL
-    result: dict[str, Any] = {"url": url, "given": bool(given), "state": "ok"}
+    result: dict[str, Any] = {"state": "ok", "url": "the docker client's context", "given_by": "a context"}
     result |= dict.fromkeys(("version", "api", "reason", "untried"), "")
+    try:
+        address = engine.address()
+    except engine.EngineError as error:
+        return result | {"state": "none", "reason": error.message}
+    url = address.host
+    result |= {"url": url, "given_by": address.given_by}
     local = url.startswith(("unix://", "/"))
     if local:
         result["state"], result["reason"] = knock(url.removeprefix("unix://"))
@@ -147,7 +143,7 @@ def status(minimum_api: str, folder: str | None = None, probe: bool = True) -> d
         return result | {"state": "blind", "reason": "it is reached by ssh"}
     client = None
     try:
-        client = docker.from_env(timeout=20).api
+        client = engine.connect(timeout=20)
         found = client.version(api_version=False)
         result |= {"version": found["Version"], "api": found["ApiVersion"]}
         if older(found["ApiVersion"], minimum_api):
@@ -157,7 +153,7 @@ def status(minimum_api: str, folder: str | None = None, probe: bool = True) -> d
         elif folder and not local and not sees(client, folder):
             result |= {"state": "blind", "reason": f"it does not see {folder}"}
     except (DockerException, OSError, ValueError, KeyError) as error:
-        result |= {"state": "none", "reason": reason(error)}
+        result |= {"state": "none", "reason": engine.reason(error)}
     finally:
         if client is not None:
             client.close()

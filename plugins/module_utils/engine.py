@@ -1,9 +1,15 @@
-"""The Docker engine, asked through its API in the controller's own process."""
+"""The Docker engine: which one it is, and how it is asked in the controller's own process."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleLookupError
@@ -23,23 +29,104 @@ class EngineError(AnsibleLookupError):
     """
 
 
+DEFAULT_HOST = "unix:///var/run/docker.sock"
+
+
+@dataclass(frozen=True)
+class Address:
+    """The engine that the docker client would use, and who says so: nobody, a variable or a context."""
+
+    host: str = DEFAULT_HOST
+    given_by: str = ""
+    certificates: str = ""
+    verify: bool = True
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that lead SDK, docker client and modules to this engine."""
+        variables = {"DOCKER_HOST": self.host}
+        if self.certificates:
+            verify = "1" if self.verify else ""
+            variables |= {
+                "DOCKER_CERT_PATH": self.certificates,
+                "DOCKER_TLS": "1",
+                "DOCKER_TLS_VERIFY": verify,
+            }
+        return variables
+
+
+def address() -> Address:
+    """Find the engine that the docker client would use, by DOCKER_HOST, a context, or the default socket.
+
+    Modules know DOCKER_HOST alone, and the SDK follows contexts only from version 7.2 on: without this they
+    would use different engines.
+
+    :raises EngineError: there is no such context.
+    """
+    if host := os.environ.get("DOCKER_HOST"):
+        return Address(host, "DOCKER_HOST")
+    folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    name, given_by = os.environ.get("DOCKER_CONTEXT"), "DOCKER_CONTEXT"
+    if not name:
+        name, given_by = _current_context(folder / "config.json"), str(folder / "config.json")
+    if name in ("", "default"):
+        return Address()
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    try:
+        context = json.loads((folder / "contexts/meta" / digest / "meta.json").read_text(encoding="utf-8"))
+        endpoint = context["Endpoints"]["docker"]
+        host, verify = endpoint.get("Host") or DEFAULT_HOST, not endpoint.get("SkipTLSVerify")
+    except (OSError, ValueError, LookupError, AttributeError, TypeError):
+        raise EngineError(
+            f"there is no usable context {name}, which {given_by} names (`docker context ls` lists them)"
+        ) from None
+    certificates = folder / "contexts/tls" / digest / "docker"
+    return Address(host, f"the context {name}", str(certificates) if certificates.is_dir() else "", verify)
+
+
+def _current_context(file: Path) -> str:
+    """Return the context that the client's settings name; the client takes damaged settings for none."""
+    try:
+        return str(json.loads(file.read_text(encoding="utf-8")).get("currentContext") or "")
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+def reason(error: Exception) -> str:
+    """Shorten what requests and urllib3 wrap around a system's error."""
+    text = str(error) or type(error).__name__
+    system = re.findall(r"\[Errno -?\d+\] ([^'\")]+)", text)
+    return system[-1] if system else text.splitlines()[0]
+
+
+def connect(timeout: float = 60) -> docker.APIClient:
+    """Return a client of the engine's API, which the caller closes.
+
+    :param timeout: seconds that each answer may take.
+    :raises EngineError: there is no such context.
+    :raises docker.errors.DockerException: the engine does not answer.
+    """
+    return docker.from_env(timeout=timeout, environment=os.environ | address().environment).api
+
+
 @contextmanager
 def client(timeout: float = 60) -> Iterator[docker.APIClient]:
     """Yield a client of the engine that the docker client would talk to, and close it.
-
-    DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH say which one that is, else it is the default socket.
 
     :param timeout: seconds that each answer may take.
     :raises EngineError: for all that the SDK raises and the body does not catch.
     """
     api = None
     try:
-        api = docker.from_env(timeout=timeout).api
+        api = connect(timeout)
         yield api
     except APIError as error:
         raise EngineError(f"The Docker engine refuses: {error.explanation or error}") from error
     except (DockerException, RequestException) as error:
-        raise EngineError(f"The Docker engine does not answer: {error}") from error
+        raise EngineError(
+            f"The Docker engine at {address().host} does not answer: {reason(error)}. Start it (make engine), "
+            "then run this again."
+        ) from error
     finally:
         if api is not None:
             api.close()

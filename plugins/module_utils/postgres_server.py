@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
+from ansible_collections.dashtam.stack.plugins.module_utils import engine
+
 IDENTIFIER = r'(?:"(?:[^"]|"")+"|[^". (]+)'
 COPY = re.compile(rf"COPY ({IDENTIFIER}\.{IDENTIFIER}) \(.*\) FROM stdin;$".encode())
 END_OF_COPY = b"\\.\n"
@@ -41,11 +43,9 @@ class Server:
     def _start(self, command: list[str], source: IO[bytes] | None, output: Any) -> Iterator[Any]:
         """Start a command as `postgres`, fed with a file from its beginning; wait for its end.
 
-        The docker client copies streams of any length and ends the input where the file ends. It is told the
-        engine's address, as it would follow its own context where the SDK does not.
+        The docker client copies streams of any length and ends the input where the file ends.
         """
         stdin = ["--interactive"] if source else []
-        host = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
         client = ["docker", "exec", *stdin, "--user=postgres", self.container]
         if source is not None:
             os.lseek(source.fileno(), 0, os.SEEK_SET)
@@ -55,7 +55,7 @@ class Server:
                 stdin=source or subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,
-                env=os.environ | {"DOCKER_HOST": host},
+                env=os.environ | engine.address().environment,
             )
             try:
                 yield process.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ansible.module_utils.common.text.formatters import human_to_bytes
@@ -11,6 +12,8 @@ try:
 except ImportError:  # community.docker 5
     from ansible_collections.community.docker.plugins.module_utils._util import convert_duration_to_nanosecond
 
+# human_to_bytes accepts spaces, too, which other readers of the same value do not.
+SIZE = re.compile(r"[0-9]+(\.[0-9]+)?([KMGT]B?|B)?", re.IGNORECASE)
 UNITS = {"T": 1024**4, "G": 1024**3, "M": 1024**2, "K": 1024, "": 1}
 NANOSECONDS = 1e9
 
@@ -21,6 +24,8 @@ def in_bytes(value: Any) -> int:
     :raises ValueError: it is none; the message is a sentence that begins with the value.
     """
     try:
+        if not SIZE.fullmatch(str(value)):
+            raise ValueError
         return int(human_to_bytes(value))
     except ValueError:
         raise ValueError(f"{value} is no size. Write one such as 512M or 1.5G.") from None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
+from ansible_collections.dashtam.stack.plugins.module_utils.variable_values import WHOLE_NUMBER
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 SUFFIXES = {"", ".yml", ".yaml", ".json"}
@@ -71,14 +72,28 @@ def read_variables(
 ) -> None:
     """Note each variable's place; the same name twice in one file loses a value in silence."""
     seen: dict[str, int] = {}
-    for key, _ in pairs:
+    for key, value in pairs:
         name, line = str(key.value), key.start_mark.line + 1
         if name in seen:
             settings.faults.append(
                 f"{short(path)}:{line}: {name} is set in line {seen[name]} too; keep one of them"
             )
         seen[name] = line
+        if odd_number(value) and not name.isupper():
+            settings.faults.append(
+                f"{short(path)}:{line}: the number of {name} is not in decimal digits alone; "
+                "write 8080 instead of 0x1f90, 8_080 or 017620, or put text in quotes"
+            )
         settings.add(name, f"{short(path)}:{line}", wins)
+
+
+def odd_number(node: yaml.Node) -> bool:
+    """Say whether YAML makes a whole number of what does not look like it: 0x1f90, 8_000, 010 or 1:30."""
+    return (
+        isinstance(node, yaml.ScalarNode)
+        and node.tag == "tag:yaml.org,2002:int"
+        and not WHOLE_NUMBER.fullmatch(node.value)
+    )
 
 
 def read_hosts(path: Path, pairs: Iterable[tuple[yaml.Node, yaml.Node]], settings: Settings) -> None:

@@ -11,6 +11,9 @@ from ansible_collections.dashtam.stack.plugins.module_utils.quantities import in
 
 INSTANCE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 INSTANCE_LENGTH = 20
+# Python's int() would read 080 and 8_000, too, and each other reader would read something else.
+WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)")
+NUMBER = re.compile(rf"{WHOLE_NUMBER.pattern}(\.[0-9]+)?")
 # Ansible would turn each of them into some text without a word.
 NOT_TEXT = ((bool, "true or false"), (float, "a number"), (list, "a list"), (Mapping, "a mapping"))
 
@@ -25,6 +28,14 @@ def value_faults(name: str, option: Mapping[str, Any], value: Any) -> list[str]:
                 return [f"must be text, and YAML reads it as {kind}: put it in quotes"]
     if option.get("type") in {"int", "float"} and isinstance(value, bool):
         return [f"must be a number, and is {str(value).lower()}"]
+    for kind, pattern, example in (("int", WHOLE_NUMBER, "8000"), ("float", NUMBER, "1.5")):
+        if (
+            option.get("type") == kind
+            and isinstance(value, str | int | float)
+            and not pattern.fullmatch(str(value))
+        ):
+            shown = "" if option.get("no_log") else f"is {value!r}; "
+            return [f"{shown}write a number such as {example}, in decimal digits alone"]
     if option.get("type") == "bytes":
         try:
             in_bytes(value)
@@ -69,8 +80,4 @@ def instance_fault(value: Any) -> str | None:
 
 def offset_fault(value: Any) -> str | None:
     """Steps of ten, as an environment's ports differ from another's by their last digit."""
-    try:
-        number = int(str(value))
-    except ValueError:
-        return f"is {value!r}; want 0, 10, 20 ..."
-    return None if number >= 0 and number % 10 == 0 else f"is {number}; want 0, 10, 20 ..."
+    return None if re.fullmatch("0|[1-9][0-9]*0", str(value)) else f"is {value!r}; want 0, 10, 20 ..."

@@ -1,11 +1,15 @@
 """The playbooks find the collection from anywhere, and its artefact holds what is meant for others."""
 
+import json
+import os
+import re
 import shutil
 import subprocess
 import tarfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests import collection
 from tests.by_path import ROOT
@@ -19,6 +23,83 @@ def test_a_playbook_runs_from_another_folder(tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert "dashtam-test-postgres" in run.stdout
+
+
+OTHER_PROJECT = {
+    "ANSIBLE_CALLBACKS_ENABLED": "profile_tasks",
+    "ANSIBLE_COLLECTIONS_PATH": "/nowhere",
+    "ANSIBLE_CONFIG": "/nowhere/ansible.cfg",
+    "ANSIBLE_INVENTORY": "/dev/null",
+    "ANSIBLE_STDOUT_CALLBACK": "minimal",
+    "ANSIBLE_STRATEGY": "free",
+    "ANSIBLE_VAULT_PASSWORD_FILE": "/nowhere/password",
+    "LANG": "xx_XX.UTF-8",
+    "LC_ALL": "C",
+    "PYTHONHOME": "/nowhere",
+}
+
+
+def strangers(folder: Path) -> dict[str, str]:
+    """Return the environment of a shell that another project has prepared, with its roles and modules."""
+    role = folder / "roles/environment/tasks/main.yml"
+    role.parent.mkdir(parents=True)
+    role.write_text("- ansible.builtin.fail: {msg: another project's role}\n")
+    for module in ("yaml", "venv"):
+        (folder / f"{module}.py").write_text("raise SystemExit('another project')\n")
+    roles = {"ANSIBLE_ROLES_PATH": str(folder / "roles"), "PYTHONPATH": str(folder)}
+    return collection.outside() | OTHER_PROJECT | roles
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make on this machine")
+def test_settings_of_other_projects_do_not_change_what_make_runs(tmp_path: Path) -> None:
+    run = subprocess.run(
+        ["make", "--old-file=venv", "plan", "LIMIT=test", "FORMAT=json"],
+        cwd=ROOT,
+        env=strangers(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert list(json.loads(run.stdout)) == ["test"]
+
+
+def test_a_role_of_another_project_does_not_replace_ours(tmp_path: Path) -> None:
+    roles = strangers(tmp_path)["ANSIBLE_ROLES_PATH"]
+    process = playbook.start("playbooks/plan.yml", "--limit", "test", ANSIBLE_ROLES_PATH=roles)
+    assert "dashtam-test-postgres" in playbook.finish(process)
+
+
+def test_settings_of_other_projects_do_not_get_into_the_virtual_environment(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    (checkout / "requirements").mkdir(parents=True)
+    (checkout / "requirements/ops.txt").write_text("# nothing, so that nothing is fetched\n")
+    shutil.copy(ROOT / "bootstrap", checkout)
+    # What is not found is installed with it.
+    (tmp_path / "apt-get").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "apt-get").chmod(0o755)
+    pip = {"PIP_CONSTRAINT": "/nowhere/constraints.txt", "PIP_REQUIRE_HASHES": "maybe", "UV_OFFLINE": "maybe"}
+    environment = strangers(tmp_path) | pip | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    run = subprocess.run(
+        ["./bootstrap"], cwd=checkout, env=environment, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert (checkout / ".venv/made-from").exists()
+
+
+# Those for `localhost` say by themselves what they miss.
+ALL_HOSTS = sorted(
+    path.name
+    for path in (ROOT / "playbooks").glob("*.yml")
+    if any(play.get("hosts") in ("all", "dev", "disposable") for play in yaml.safe_load(path.read_text()))
+)
+
+
+@pytest.mark.parametrize("name", ALL_HOSTS)
+def test_a_playbook_without_hosts_is_no_success(name: str, tmp_path: Path) -> None:
+    (tmp_path / "ansible.cfg").write_text("[defaults]\n")
+    output = playbook.finish(playbook.start(f"playbooks/{name}", config=tmp_path), 2)
+    assert re.search(r"the inventory in use (has no hosts|holds none of its hosts)", output, re.IGNORECASE)
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="no make on this machine")
@@ -38,6 +119,44 @@ def test_make_works_in_a_folder_that_everybody_can_write_to(tmp_path: Path) -> N
     assert run.returncode == 0, run.stdout + run.stderr
     # Nothing but the answer: the project's own settings count.
     assert run.stdout.startswith("test:\n  containers:\n"), run.stdout
+
+
+def test_a_clone_has_line_ends_that_shells_and_containers_read(tmp_path: Path) -> None:
+    clone = ["git", "clone", "--quiet", "-c", "core.autocrlf=true", str(ROOT), str(tmp_path / "clone")]
+    subprocess.run(clone, check=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "--eol"], cwd=tmp_path / "clone", capture_output=True, text=True, check=True
+    ).stdout
+    assert [line for line in listed.splitlines() if "crlf" in line or "mixed" in line] == []
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make on this machine")
+@pytest.mark.parametrize("loss", ["", "CRLF", "symbolic links", "execute bits"])
+def test_what_a_copy_has_lost_is_mended_or_said_in_one_line(loss: str, tmp_path: Path) -> None:
+    for name in ("Makefile", "bootstrap", "playbooks/roles/environment"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name, follow_symlinks=False)
+    (tmp_path / "playbooks/environment").mkdir()
+    # Like requirements without a package, which need no network.
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements/ops.txt").write_text("# nothing\n")
+    if loss == "CRLF":
+        for path in (tmp_path / "Makefile", tmp_path / "bootstrap"):
+            path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    elif loss == "symbolic links":
+        (tmp_path / "playbooks/roles/environment").unlink()
+        (tmp_path / "playbooks/roles/environment").write_text("../environment")
+    elif loss == "execute bits":
+        (tmp_path / "bootstrap").chmod(0o644)
+    run = subprocess.run(
+        ["make", "venv"], cwd=tmp_path, env=collection.outside(), capture_output=True, text=True, check=False
+    )
+    if loss in ("", "execute bits"):
+        assert run.returncode == 0, run.stderr
+    else:
+        first, make = run.stderr.splitlines()
+        assert re.search(loss, first, re.IGNORECASE), run.stderr
+        assert make.startswith("make: ")
 
 
 def test_the_artefact_holds_roles_and_plugins_alone(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.by_path import ROOT
 from tests.provisioning import playbook
 
 TEXT = ['curl "https://localhost:8000/ready"', "", r"  a\b {{ 1 + 1 }} ü"]
@@ -23,21 +25,26 @@ def run(options: dict[str, Any]) -> dict[str, Any]:
     return {"name": "Run", "dashtam.stack.stream_exec": options}
 
 
-def start(folder: Path, tasks: list[dict[str, Any]], *arguments: str) -> subprocess.Popen[str]:
+def beside(folder: Path) -> None:
+    """Put what is beside the project's playbooks beside a test's own."""
+    (folder / "callback_plugins").symlink_to(ROOT / "playbooks/callback_plugins")
+
+
+def start(
+    folder: Path, tasks: list[dict[str, Any]], *arguments: str, **environment: str
+) -> subprocess.Popen[str]:
     path = folder / "play.yml"
     path.write_text(json.dumps([{"name": "Play", "hosts": "all", "gather_facts": False, "tasks": tasks}]))
-    return playbook.start(*playbook.HERE, str(path), *arguments)
+    beside(folder)
+    return playbook.start(*playbook.HERE, str(path), *arguments, **environment)
 
 
 def play(folder: Path, tasks: list[dict[str, Any]], *arguments: str, code: int = 0) -> str:
     return playbook.finish(start(folder, tasks, *arguments), code)
 
 
-def record(code: int | str) -> dict[str, Any]:
-    return {
-        "name": "Record",
-        "ansible.builtin.set_stats": {"data": {"process_exit_code": code}, "aggregate": False},
-    }
+def end(code: int | str) -> dict[str, Any]:
+    return {"name": "End", "dashtam.stack.exit_code": {"code": code}}
 
 
 def shown(output: str) -> list[str]:
@@ -46,10 +53,10 @@ def shown(output: str) -> list[str]:
 
 
 @pytest.mark.parametrize("code", [0, 4, 137])
-def test_the_text_is_printed_as_it_is_and_the_recorded_code_becomes_the_exit_code(
+def test_the_text_is_printed_as_it_is_and_the_plays_code_becomes_the_exit_code(
     tmp_path: Path, code: int
 ) -> None:
-    output = play(tmp_path, [record(code), TELL], code=code)
+    output = play(tmp_path, [TELL, end(code)], code=code)
     assert shown(output) == ['curl "https://localhost:8000/ready"', "", r"  a\b 2 ü"]
     assert "PLAY RECAP" in output
     assert "ERROR" not in output
@@ -62,8 +69,9 @@ def test_an_answer_alone_is_printed_for_programs_and_a_failure_too(tmp_path: Pat
     include = {"name": "More", "ansible.builtin.include_tasks": str(more)}
     alone = {"name": "Alone", "hosts": "all", "gather_facts": False, "vars": {"concise_answer_only": True}}
     path = tmp_path / "alone.yml"
+    beside(tmp_path)
     for tasks, code, said in (
-        ([change, include, record(3), TELL], 3, ['curl "https://localhost:8000/ready"', "", r"  a\b 2 ü"]),
+        ([change, include, TELL, end(3)], 3, ['curl "https://localhost:8000/ready"', "", r"  a\b 2 ü"]),
         ([FAIL], 2, ["", "localhost: no"]),
     ):
         path.write_text(json.dumps([alone | {"tasks": tasks}]))
@@ -71,15 +79,47 @@ def test_an_answer_alone_is_printed_for_programs_and_a_failure_too(tmp_path: Pat
         assert output.splitlines() == said
 
 
-def test_check_mode_prints_and_records_but_runs_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [
+        ((), {"ANSIBLE_CALLBACKS_ENABLED": "profile_tasks"}),
+        ((), {"ANSIBLE_CALLBACKS_ENABLED": "junit", "JUNIT_OUTPUT_DIR": "junit"}),
+        ((), {"ANSIBLE_CALLBACKS_ENABLED": "dashtam.stack.exit_code"}),
+        ((), {"ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal"}),
+        ((), {"ANSIBLE_CONFIG": "settings-of-another-project.cfg"}),
+        ((), {"ANSIBLE_CALLBACK_PLUGINS": "/nowhere"}),
+        (("-vvv",), {}),
+    ],
+)
+def test_no_setting_of_the_callers_loses_the_code(
+    tmp_path: Path, arguments: tuple[str, ...], environment: dict[str, str]
+) -> None:
+    if "JUNIT_OUTPUT_DIR" in environment:
+        environment["JUNIT_OUTPUT_DIR"] = str(tmp_path)
+    playbook.finish(start(tmp_path, [end(3)], *arguments, **environment), 3)
+
+
+def test_other_callbacks_see_the_end_of_a_run(tmp_path: Path) -> None:
+    process = start(tmp_path, [end(3)], ANSIBLE_CALLBACKS_ENABLED="profile_tasks")
+    assert re.search(r"^End -+ [\d.]+s$", playbook.finish(process, 3), re.MULTILINE)
+
+
+def test_without_the_callback_the_play_fails_all_the_same(tmp_path: Path) -> None:
+    alone = {"name": "Play", "hosts": "all", "gather_facts": False, "tasks": [end(3)]}
+    output = playbook.finish(playbook.start_alone(tmp_path, json.dumps([alone])), 2)
+    assert "The exit code is 3." in output
+
+
+def test_check_mode_prints_and_ends_but_runs_nothing(tmp_path: Path) -> None:
     touch = run({"command": ["touch", str(tmp_path / "made")]})
-    output = play(tmp_path, [touch, record(5), TELL], "--check", code=5)
+    output = play(tmp_path, [touch, TELL, end(5)], "--check", code=5)
     assert shown(output) == ['curl "https://localhost:8000/ready"', "", r"  a\b 2 ü"]
     assert not (tmp_path / "made").exists()
 
 
 def test_a_failure_of_ansible_keeps_its_own_code(tmp_path: Path) -> None:
-    play(tmp_path, [record(1), FAIL], code=2)
+    tasks = [FAIL | {"when": "inventory_hostname == 'a'"}, end(1)]
+    play(tmp_path, tasks, "-i", "a,b,", "--limit", "!localhost", code=2)
 
 
 def test_an_unreachable_host_keeps_ansibles_code(tmp_path: Path) -> None:
@@ -89,17 +129,21 @@ def test_an_unreachable_host_keeps_ansibles_code(tmp_path: Path) -> None:
     ssh.chmod(0o755)
     unreachable = {"ansible_connection": "ssh", "ansible_ssh_executable": str(ssh)}
     broken = {"name": "Reach", "ansible.builtin.command": "true", "vars": unreachable}
-    play(tmp_path, [record(1), broken], code=4)
+    tasks = [broken | {"when": "inventory_hostname == 'a'"}, end(1)]
+    play(tmp_path, tasks, "-i", "a,b,", "--limit", "!localhost", code=4)
 
 
 def test_a_red_run_on_one_host_is_not_hidden_by_a_green_one_on_another(tmp_path: Path) -> None:
-    task = record("{{ (inventory_hostname == 'red') | int }}")
-    task["ansible.builtin.set_stats"]["per_host"] = True
-    play(tmp_path, [task], "-i", "before,red,after,", "--limit", "!localhost", code=1)
+    task = end("{{ {'red': 1, 'redder': 5}[inventory_hostname] | default(0) }}")
+    play(tmp_path, [task], "-i", "before,red,redder,after,", "--limit", "!localhost", code=5)
 
 
-def test_a_rescued_failure_does_not_hide_the_recorded_code(tmp_path: Path) -> None:
-    play(tmp_path, [{"block": [FAIL], "rescue": [record(3)]}], code=3)
+def test_a_rescued_failure_does_not_hide_the_code(tmp_path: Path) -> None:
+    play(tmp_path, [{"block": [FAIL], "rescue": [end(3)]}], code=3)
+
+
+def test_a_code_for_all_hosts_of_a_play(tmp_path: Path) -> None:
+    play(tmp_path, [end(3) | {"run_once": True}], "-i", "a,b,", "--limit", "!localhost", code=3)
 
 
 def test_output_appears_while_the_command_runs_also_in_a_pipe(tmp_path: Path) -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import grp
+import hashlib
 import json
 import os
 import platform
 import pwd
 import shutil
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
@@ -23,6 +27,7 @@ from tests.by_path import ROOT, load
 from tests.provisioning import playbook
 
 engine_status = load("plugins/lookup/engine_status.py")
+engine_module = engine_status.engine
 VARS = ROOT / "roles/engine/vars/main.yml"
 
 
@@ -76,9 +81,132 @@ def engine(api: str, mount: tuple[int, str] = (201, '{"Id": "c", "Warnings": []}
 
 @pytest.fixture(autouse=True)
 def no_docker_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
+    for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
         monkeypatch.setenv(name, "")  # so that what a test sets is undone
         monkeypatch.delenv(name)
+
+
+def context(folder: Path, name: str, host: str, **endpoint: bool) -> None:
+    """Write a context as the docker client does; see docs.docker.com/engine/manage-resources/contexts."""
+    meta = folder / "contexts/meta" / hashlib.sha256(name.encode()).hexdigest() / "meta.json"
+    meta.parent.mkdir(parents=True)
+    docker = {"Host": host, "SkipTLSVerify": False, **endpoint}
+    meta.write_text(json.dumps({"Name": name, "Metadata": {}, "Endpoints": {"docker": docker}}))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Path:
+    """The docker client's settings with two contexts; the first of them is the current one."""
+    folder = tmp_path / "docker"
+    context(folder, "first", "tcp://first.invalid:2375")
+    context(folder, "second", "tcp://second.invalid:2376", SkipTLSVerify=True)
+    tls = folder / "contexts/tls" / hashlib.sha256(b"second").hexdigest() / "docker"
+    tls.mkdir(parents=True)
+    (folder / "config.json").write_text('{"currentContext": "first"}')
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("variables", "host"),
+    [
+        ({}, "unix:///var/run/docker.sock"),
+        ({"DOCKER_CONFIG": "SETTINGS"}, "tcp://first.invalid:2375"),
+        ({"HOME": "HOME"}, "tcp://first.invalid:2375"),
+        ({"DOCKER_CONFIG": "SETTINGS", "DOCKER_CONTEXT": "second"}, "tcp://second.invalid:2376"),
+        ({"DOCKER_CONFIG": "SETTINGS", "DOCKER_CONTEXT": "default"}, "unix:///var/run/docker.sock"),
+        ({"DOCKER_CONFIG": "SETTINGS", "DOCKER_HOST": "tcp://host.invalid:1"}, "tcp://host.invalid:1"),
+        (
+            {"DOCKER_CONFIG": "SETTINGS", "DOCKER_CONTEXT": "second", "DOCKER_HOST": "tcp://h.invalid:1"},
+            "tcp://h.invalid:1",
+        ),
+        ({"DOCKER_CONFIG": "/nowhere"}, "unix:///var/run/docker.sock"),
+    ],
+)
+def test_the_engine_is_the_docker_clients(
+    settings: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], host: str
+) -> None:
+    (settings.parent / ".docker").symlink_to(settings)
+    monkeypatch.setenv("HOME", "/nowhere")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, {"SETTINGS": str(settings), "HOME": str(settings.parent)}.get(value, value))
+    assert engine_module.address().host == host
+    if client := shutil.which("docker"):
+        inspect = [client, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]
+        run = subprocess.run(inspect, capture_output=True, text=True, check=True)
+        assert run.stdout.strip() == host
+
+
+def test_a_contexts_certificates_go_along(settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(settings))
+    assert engine_module.address().environment == {"DOCKER_HOST": "tcp://first.invalid:2375"}
+    monkeypatch.setenv("DOCKER_CONTEXT", "second")
+    found = engine_module.address().environment
+    assert Path(found.pop("DOCKER_CERT_PATH")).is_dir()
+    assert found == {"DOCKER_HOST": "tcp://second.invalid:2376", "DOCKER_TLS": "1", "DOCKER_TLS_VERIFY": ""}
+
+
+def test_damaged_settings_of_the_docker_client_count_as_none(
+    settings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (settings / "config.json").write_text("{")
+    monkeypatch.setenv("DOCKER_CONFIG", str(settings))
+    assert engine_module.address() == engine_module.Address()
+
+
+def test_a_context_that_is_gone_is_named(settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(settings))
+    monkeypatch.setenv("DOCKER_CONTEXT", "third")
+    found = engine_status.status("1.41")
+    assert (found["state"], found["given_by"]) == ("none", "a context")
+    assert found["reason"].startswith("there is no usable context third, which DOCKER_CONTEXT names")
+
+
+ASK_ALL = """
+- name: Ask the engine in every way
+  hosts: localhost
+  gather_facts: false
+  vars: {ansible_python_interpreter: "{{ ansible_playbook_python }}"}
+  tasks:
+    - name: Ask by the SDK
+      ansible.builtin.debug:
+        msg: "{{ lookup('dashtam.stack.engine_status') }}"
+    - name: Ask by a module
+      community.docker.docker_host_info:
+      environment: "{{ lookup('dashtam.stack.engine_environment') }}"
+"""
+
+
+def test_plugins_and_modules_ask_the_engine_of_the_context(
+    settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with engine("1.41") as asked:
+        context(settings, "third", os.environ["DOCKER_HOST"])
+        monkeypatch.delenv("DOCKER_HOST")
+        playbook.finish(
+            playbook.start_alone(tmp_path, ASK_ALL, DOCKER_CONFIG=str(settings), DOCKER_CONTEXT="third")
+        )
+    assert "GET /version" in asked
+    assert any(line.endswith("/info") for line in asked)
+
+
+def tasks(node: Any) -> Iterator[dict[str, Any]]:
+    """Yield all mappings of a YAML file that may be tasks."""
+    for each in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from tasks(each)
+    if isinstance(node, dict):
+        yield node
+
+
+def test_every_module_that_asks_an_engine_is_told_which() -> None:
+    files = [*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("playbooks/**/*.yml")]
+    found = [
+        (path.name, task.get("environment"))
+        for path in files
+        for task in tasks(yaml.safe_load(path.read_text(encoding="utf-8")))
+        if any(str(key).startswith("community.docker.docker_") for key in task)
+    ]
+    assert found
+    assert {told for _, told in found} == {"{{ lookup('dashtam.stack.engine_environment') }}"}, found
 
 
 def test_no_socket_is_none(tmp_path: Path) -> None:
@@ -114,7 +242,7 @@ def test_versions_are_numbers(version: str, expected: bool) -> None:
 def test_an_old_engine_is_named() -> None:
     with engine("1.40"):
         found = engine_status.status("1.41")
-    assert (found["state"], found["given"]) == ("old", True)
+    assert (found["state"], found["given_by"]) == ("old", "DOCKER_HOST")
     assert found["reason"] == "its API is 1.40, 1.41 is needed"
 
 

@@ -244,6 +244,41 @@ def test_a_switch_is_no_text(declared: Declared, tmp_path: Path) -> None:
     assert postgres == declared["dev"]["containers"]["postgres"]
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"postgres_database": "Dash Board"},
+            "postgres_database, postgres_owner, postgres_runtime_role: a name",
+        ),
+        ({"postgres_owner": "dash'tam"}, "postgres_owner: a name consists of"),
+        ({"postgres_owner": "-dashtam"}, "postgres_owner: a name consists of"),
+        ({"postgres_owner": "dashtam\n"}, "postgres_owner: a name consists of"),
+        ({"postgres_owner": "d" * 64}, "postgres_owner: a name consists of"),
+        ({"postgres_owner": "postgres"}, "postgres_owner: PostgreSQL itself uses the name postgres."),
+        (
+            {"postgres_runtime_role": "pg_monitor"},
+            "postgres_runtime_role: PostgreSQL itself uses the name pg_mon",
+        ),
+        ({"postgres_database": "template1"}, "postgres_database: PostgreSQL itself uses the name template1."),
+        ({"postgres_runtime_role": "dashtam_user"}, "a runtime role apart from the owner needs"),
+        (
+            {
+                "postgres_database": "2048-dash_board",
+                "postgres_owner": "postgres_owner",
+                "postgres_storage": "tmpfs",
+            },
+            "",
+        ),
+    ],
+)
+def test_names_for_postgresql(given: dict[str, str], said: str) -> None:
+    process = playbook.start("playbooks/plan.yml", "--limit", "dev", "-e", json.dumps(given))
+    output = playbook.finish(process, 2 if said else 0)
+    assert said in output
+    assert not said or len(output.strip().splitlines()) == 1
+
+
 AWKWARD = "owner %@:/#$'\" space"
 # What the plan leaves open: the owner of the checkout, and secrets.
 WIRED = """

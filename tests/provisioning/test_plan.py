@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.by_path import ROOT
-from tests.provisioning import clean_plan
+from tests.provisioning import clean_plan, playbook
 
 SECRET = "Pa5s %@:/#$'\" wörd"
 
@@ -49,6 +50,27 @@ def test_the_plan_is_the_committed_one(plans: dict[str, str], environment: str) 
 
 def test_there_is_a_plan_for_each_environment_and_no_other(plans: dict[str, str]) -> None:
     assert {path.stem for path in clean_plan.PLANS.glob("*")} == set(plans) == {"dev", "test", "ci"}
+
+
+COMMAND = "{{ lookup('ansible.builtin.pipe', 'touch FOLDER/ran') }}"
+
+
+@pytest.mark.parametrize("place", ["a person's file", "a CI job's environment"])
+def test_a_value_that_looks_like_a_template_stays_text(place: str, tmp_path: Path) -> None:
+    checkout = clean_plan.clone(tmp_path)
+    command = COMMAND.replace("FOLDER", str(tmp_path))
+    names = yaml.safe_load((ROOT / "playbooks/environment/vars/main.yml").read_text())["dashtam_value_names"]
+    given = dict.fromkeys(names, command)
+    arguments = ("-i", "inventories/ci", "playbooks/plan.yml", "-e", "plan_format=json")
+    if place == "a person's file":
+        (checkout / "env").mkdir()
+        (checkout / "env/local.ci.yml").write_text(yaml.safe_dump(given), encoding="utf-8")
+        given = dict.fromkeys(names, "")
+    settings = {"folder": checkout, "config": checkout, "collections": checkout / "playbooks/collections"}
+    output = playbook.finish(playbook.start(*arguments, **settings, **given))
+    containers = json.loads(output)["ci"]["containers"]
+    assert containers["dashtam-ci-app"]["env"]["LOG_LEVEL"] == command
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_given_secret_is_told_from_a_generated_one_and_neither_is_shown(checkout: Path) -> None:

@@ -34,18 +34,46 @@ def checkout(tmp_path: Path) -> Path:
         ("tests/unit tests", CONTAINER, HOST),
         ("-k 'a or b' -x", ["-k", "a or b", "-x", *CONTAINER], ["-k", "a or b", "-x", *HOST]),
         ("tests/unit", ["tests/unit"], []),
-        ("tests/unit/ -x", ["-x", "tests/unit/"], []),
+        ("tests/unit/ -x", ["-x", "tests/unit"], []),
         ("tests/guard/test_a.py::test_b", [], ["tests/guard/test_a.py::test_b"]),
         ("-x tests/api tests/guard", ["-x", "tests/api"], ["-x", "tests/guard"]),
-        ("tests/united", [], []),
-        ("tests/nowhere -x", [], []),
+        ("./tests/unit", ["tests/unit"], []),
+        ("tests/api/../unit", ["tests/unit"], []),
+        ("CHECKOUT/tests/guard/test_a.py::test_b", [], ["tests/guard/test_a.py::test_b"]),
+        ("/app/tests/unit CHECKOUT/tests/unit/", ["tests/unit", "tests/unit"], []),
+        ("'tests/guard/test_a.py::test_b[a/../b c]'", [], ["tests/guard/test_a.py::test_b[a/../b c]"]),
+        ("-k tests", ["-k", "tests", *CONTAINER], ["-k", "tests", *HOST]),
+        ("-n 0 tests/unit", ["-n", "0", "tests/unit"], []),
+        ("tests/unit --deselect ./tests/unit/a.py::b", ["--deselect", "unit/a.py::b", "tests/unit"], []),
+        ("--deselect=tests/api/a.py tests/api", ["--deselect=api/a.py", "tests/api"], []),
+        ("--ignore CHECKOUT/tests/api/a.py tests/api", ["--ignore", "tests/api/a.py", "tests/api"], []),
     ],
 )
 def test_each_runner_gets_its_own(
     checkout: Path, arguments: str, container: list[str], host: list[str]
 ) -> None:
-    runs = plugin.pytest_runs(arguments, str(checkout))
-    assert (runs["container"], runs["host"]) == (container, host)
+    (checkout / "tests/guard/test_a.py").touch()
+    runs = plugin.pytest_runs(arguments.replace("CHECKOUT", str(checkout)), str(checkout))
+    assert (runs["faults"], runs["container"], runs["host"]) == ([], container, host)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("tests/united", "tests/united is not in tests/unit, tests/integration,"),
+        ("-x src", "src is not in tests/unit"),
+        ("test_config", "test_config is not in tests/unit"),
+        ("/elsewhere/tests/unit", "/elsewhere/tests/unit is not in tests/unit"),
+        ("tests/unit --pyargs tests.integration.test_a", "tests.integration.test_a is not in tests/unit"),
+        ("tests/unit ./tests/unit/test_b.py::test_c -x", "There is no tests/unit/test_b.py."),
+        ("-k 'a", "No closing quotation in the arguments for pytest: -k 'a"),
+        ("-k a\\", "No escaped character in the arguments for pytest: -k a\\"),
+    ],
+)
+def test_what_cannot_be_understood_is_said_in_one_line(checkout: Path, arguments: str, said: str) -> None:
+    (fault,) = plugin.pytest_runs(arguments, str(checkout))["faults"]
+    assert fault.startswith(said)
+    assert "\n" not in fault
 
 
 @pytest.mark.parametrize(
@@ -56,13 +84,14 @@ def test_each_runner_gets_its_own(
         ("-x", False, True, True),
         ("tests/unit", False, False, False),
         ("-k name tests/unit/core/test_config.py::test_a", False, False, False),
+        ("tests/unit --deselect tests/smoke/a.py", False, False, False),
+        ("./tests/unit", False, False, False),
         ("tests/guard tests/provisioning", False, False, False),
         ("tests/unit tests/integration/test_a.py", False, True, False),
         ("tests/api", False, True, False),
         ("tests/unit tests/smoke", False, True, True),
         ("tests/unit/../integration", False, True, False),
-        ("tests/unit /app/tests/integration", False, True, True),
-        ("tests/unit --pyargs tests.integration.test_a", False, True, True),
+        ("tests/unit /app/tests/integration", False, True, False),
     ],
 )
 def test_what_the_selected_tests_use(
@@ -97,9 +126,22 @@ def test_a_folder_that_is_not_there_is_left_out(checkout: Path) -> None:
     assert runs["whole"]
 
 
-def test_an_open_quote_is_an_error(checkout: Path) -> None:
-    with pytest.raises(ValueError, match="No closing quotation"):
-        plugin.pytest_runs("-k 'a", str(checkout))
+def test_what_is_deselected_is_what_pytest_then_leaves_out(checkout: Path) -> None:
+    (checkout / "tests/pytest.ini").write_text("[pytest]\n")
+    (checkout / "tests/unit/test_a.py").write_text("def test_b(): pass\ndef test_c(): pass\n")
+    found = plugin.pytest_runs("tests/unit --deselect tests/unit/test_a.py::test_b", str(checkout))
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", "tests/pytest.ini", "-v"]
+    run = subprocess.run(
+        [*command, *found["container"]], cwd=checkout, capture_output=True, text=True, check=True
+    )
+    assert re.findall(r"::(\w+) PASSED", run.stdout) == ["test_c"]
+
+
+def test_every_option_with_a_value_is_one_of_pytests() -> None:
+    command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "tests/pytest.ini"), "--help"]
+    described = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    wrong = [name for name in plugin.WITH_VALUE if not re.search(rf"(?<!\S){name}[ =][A-Za-z{{]", described)]
+    assert wrong == []
 
 
 TESTS = """

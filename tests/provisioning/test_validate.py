@@ -182,6 +182,19 @@ def test_faults_of_the_files_themselves(validate: Validate) -> None:
     ]
 
 
+def test_a_number_that_yaml_would_read_as_another_is_refused(validate: Validate) -> None:
+    outcome = validate(
+        blue=GOOD.replace('"{{ 5432 + site_offset }}"', "0x1f90").replace("offset: 0", "offset: 010"),
+        local="API_KEY: 0123\nengine_port: 8_000\nengine_restart: '0123'\nsite_name: 1:30\n",
+    )
+    assert [line.partition(" is not in decimal digits alone;")[0] for line in outcome.lines] == [
+        f"{BLUE}:3: the number of engine_port",
+        f"{BLUE}:4: the number of site_offset",
+        "local.yml:2: the number of engine_port",
+        "local.yml:4: the number of site_name",
+    ]
+
+
 def test_every_wrong_value_is_told_at_once(validate: Validate) -> None:
     outcome = validate(
         local="engine_mode: fats\nengine_restart: no\nsite_name: My_Copy\nsite_offset: 15\nengine_port: 70000"
@@ -197,28 +210,42 @@ def test_every_wrong_value_is_told_at_once(validate: Validate) -> None:
 
 
 def test_values_are_judged_as_they_will_be(validate: Validate) -> None:
-    blue = GOOD.replace("engine_mode: safe\n", "")
-    outcome = validate(blue=blue, local="site_offset: 70000\nengine_restart: '{{ 1 + }}'\n")
+    blue = GOOD.replace("engine_mode: safe\n", "engine_restart: '{{ 1 + }}'\n")
+    outcome = validate(blue=blue, local="site_offset: 70000\n")
     required, port, unworkable = outcome.lines
     assert required == "engine_mode is required and set nowhere"
-    assert port == f"{BLUE}:2: engine_port is 75432; a port is between 1 and 65535"
-    assert unworkable.startswith("local.yml:2: engine_restart cannot be worked out: ")
+    assert port == f"{BLUE}:3: engine_port is 75432; a port is between 1 and 65535"
+    assert unworkable.startswith(f"{BLUE}:2: engine_restart cannot be worked out: ")
 
 
 @pytest.mark.parametrize(
     ("option", "value", "complaint"),
     [
         ({"type": "int"}, True, "must be a number, and is true"),
-        ({"type": "int"}, "http", "is of type str and we were unable to convert to int"),
+        ({"type": "int"}, "http", "is 'http'; write a number such as 8000, in decimal digits alone"),
+        *(
+            ({"type": "int"}, odd, f"is {odd!r}; write")
+            for odd in ("0x1f90", "8_000", "080", " 80", "٨٠", 80.0)
+        ),
+        ({"type": "float"}, "1_0.5", "write a number such as 1.5"),
         ({"type": "str"}, 1.5, "must be text, and YAML reads it as a number"),
         ({"type": "str"}, {"a": 1}, "must be text, and YAML reads it as a mapping"),
         ({"type": "str", "required": True}, None, "has no value"),
         ({"type": "dict"}, "x", "is of type str and we were unable to convert to dict"),
         ({"type": "dict", "options": {"memory": {"type": "int"}}}, {"memroy": 1}, "include: memory"),
-        ({"type": "int", "no_log": True}, "hunter2", "is not of type int"),
+        ({"type": "int", "no_log": True}, "hunter2", "write a number such as 8000"),
+        ({"type": "float", "no_log": True}, ["hunter2"], "is not of type float"),
         ({"type": "bytes"}, "1Q", "has a wrong value: 1Q is no size. Write one such as 512M or 1.5G."),
+        *(
+            ({"type": "bytes"}, odd, f"{odd} is no size.")
+            for odd in ("1 G", "0x10", "1_0M", ".5G", "5Gb/s", "-1")
+        ),
         ({"type": "bytes"}, True, "has a wrong value: True is no size."),
         ({"type": "int"}, "5432", None),
+        ({"type": "int"}, "-1", None),
+        ({"type": "float"}, "0.5", None),
+        ({"type": "float"}, 2, None),
+        *(({"type": "bytes"}, size, None) for size in ("64M", "1.5g", "512MB", "1024", 0)),
         ({"type": "str"}, None, None),
         ({"type": "bool", "required": True}, False, None),
     ],
@@ -252,6 +279,29 @@ def test_instance_names_and_port_offsets() -> None:
         assert plugin.offset_fault(offset) is None
     for offset in (5, -10, "x", None, 10.5):
         assert plugin.offset_fault(offset)
+
+
+def test_what_a_person_writes_is_never_run(validate: Validate, tmp_path: Path) -> None:
+    command = "{{ lookup('ansible.builtin.pipe', 'touch FOLDER/ran') }}".replace("FOLDER", str(tmp_path))
+    local = "".join(f"{name}: {json.dumps(command)}\n" for name in ("API_KEY", "engine_port", "site_name"))
+    outcome = validate(blue=GOOD + "engine_restart: '{{ API_KEY }}'\n", local=local)
+    assert not (tmp_path / "ran").exists()
+    assert [line.split(" is ")[0].split(" must ")[0] for line in outcome.lines] == [
+        "local.yml:2: engine_port",
+        f"{BLUE}:6: engine_restart",
+        "local.yml:3: site_name",
+    ]
+
+
+def test_no_part_of_a_secret_is_shown(validate: Validate) -> None:
+    outcome = validate(
+        blue=GOOD + 'engine_password: "{{ \'hunter2 }}"\n',
+        local="API_KEY: s3cr3t {{ x }}\nengine_restart: s3cr3t {{ x }}\n",
+    )
+    assert f"{BLUE}:6: engine_password cannot be worked out" in outcome.lines
+    assert "local.yml:2: engine_restart must be one of: no, always, got: ***" in outcome.lines
+    assert "hunter2" not in outcome.everything
+    assert "s3cr3t" not in outcome.everything
 
 
 def test_the_file_that_wins_is_blamed(validate: Validate) -> None:

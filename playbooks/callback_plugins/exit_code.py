@@ -1,0 +1,1 @@
+../../plugins/callback/exit_code.py
