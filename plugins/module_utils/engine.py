@@ -95,7 +95,7 @@ def _current_context(file: Path) -> str:
 def reason(error: Exception) -> str:
     """Shorten what requests and urllib3 wrap around a system's error."""
     text = str(error) or type(error).__name__
-    system = re.findall(r"\[Errno -?\d+\] ([^'\")]+)", text)
+    system = re.findall(r"(?:\[Errno -?\d+\] |Error\(\d+, ')([^'\")]+)", text)
     return system[-1] if system else text.splitlines()[0]
 
 
@@ -121,12 +121,13 @@ def client(timeout: float = 60) -> Iterator[docker.APIClient]:
         api = connect(timeout)
         yield api
     except APIError as error:
-        raise EngineError(f"The Docker engine refuses: {error.explanation or error}") from error
+        raise EngineError(f"The Docker engine refuses: {error.explanation or error}") from None
     except (DockerException, RequestException) as error:
+        # Not `from error`: Ansible would append all that requests and urllib3 say of it.
         raise EngineError(
-            f"The Docker engine at {address().host} does not answer: {reason(error)}. Start it (make engine), "
-            "then run this again."
-        ) from error
+            f"The Docker engine at {address().host} does not answer: {reason(error)}. "
+            "Start it (make engine), then run this again."
+        ) from None
     finally:
         if api is not None:
             api.close()
