@@ -15,8 +15,8 @@ short_description: Make containers what is declared
 description:
   - Creates, replaces and starts them through the engine's API in the controller's process. Four calls of
     P(community.docker.docker_container#module), one after the other, took 5.3 of the 13 seconds that an
-    environment needs to start, and 2.8 seconds of CPU time that PostgreSQL and the app lacked (see
-    docs/benchmarks.md). That module removes the old container before it knows whether the new one can be
+    environment needed to start, and 2.8 seconds of CPU time that PostgreSQL and the app lacked (2 cores,
+    C(make bench)). That module removes the old container before it knows whether the new one can be
     created; this action keeps it until the new one has started.
 options:
   specs:
