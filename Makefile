@@ -29,8 +29,8 @@ common = $(if $(INSTANCE),-e dashtam_instance=$(INSTANCE)) $(if $(PORT_OFFSET),-
 ci = -i inventories/ci
 every = -i inventories/dev -i inventories/test $(ci) $(if $(LIMIT),--limit $(LIMIT))
 limit = $(if $(LIMIT),--limit $(LIMIT) $(if $(filter ci,$(LIMIT)),$(ci)))
-# $(call pytest_args,arguments)
-pytest_args = -e $(call quote,{"pytest_args": $(call json_string,$(1))})
+# $(call pytest_args,arguments): without !unsafe, Ansible would run a template that is among them
+pytest_args = -e $(call quote,{"pytest_args": !unsafe $(call json_string,$(1))})
 # $(call steps,JSON): which of init and pytest to do once the environment is up
 steps = -e $(call quote,{"test_steps": [$(1)]})
 
@@ -154,7 +154,7 @@ backup: engine ## dev's database into backups/, verified
 	@$(call play,playbooks/backup.yml --limit dev)
 
 restore: engine ## dev's database from a backup: make restore LIMIT=dev FILE=backups/...
-	@$(call play,playbooks/restore.yml $(limit) $(if $(FILE),-e $(call quote,{"backup_source": $(call json_string,$(FILE))})))
+	@$(call play,playbooks/restore.yml $(limit) $(if $(FILE),-e $(call quote,{"backup_source": !unsafe $(call json_string,$(FILE))})))
 
 ##@ Tests
 .PHONY: test test-up test-setup test-down test-rebuild test-status test-verify test-unit test-integration test-smoke test-drift test-check test-foreign ci-test molecule bench lint

@@ -121,6 +121,26 @@ def test_make_works_in_a_folder_that_everybody_can_write_to(tmp_path: Path) -> N
     assert run.stdout.startswith("test:\n  containers:\n"), run.stdout
 
 
+@pytest.mark.skipif(not shutil.which("make"), reason="no make on this machine")
+def test_arguments_for_pytest_are_text(tmp_path: Path) -> None:
+    copy = clean_plan.clone(tmp_path)
+    shutil.copy(ROOT / "Makefile", copy)
+    (copy / ".venv").symlink_to(Path(playbook.COMMAND).parents[1])
+    arguments = f'-k \'a{{{{ lookup("ansible.builtin.pipe", "touch {tmp_path}/ran") }}}} \\ b'
+    # Nothing before the refusal asks an engine.
+    run = subprocess.run(
+        ["make", "--old-file=engine", "test", f"ARGS={arguments}"],
+        cwd=copy,
+        env=collection.outside(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert f"No closing quotation in the arguments for pytest: {arguments}\n" in run.stdout
+    assert run.returncode == 2
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_clone_has_line_ends_that_shells_and_containers_read(tmp_path: Path) -> None:
     clone = ["git", "clone", "--quiet", "-c", "core.autocrlf=true", str(ROOT), str(tmp_path / "clone")]
     subprocess.run(clone, check=True)
