@@ -2,4 +2,6 @@ import sys
 
 from src.callback import main
 
-sys.exit(main())
+# A process that the reloader spawns imports this module again, under another name.
+if __name__ == "__main__":
+    sys.exit(main())
