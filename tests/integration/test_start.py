@@ -282,21 +282,3 @@ async def test_an_edited_file_answers(
         text = edited.read_text(encoding="utf-8")
         edited.write_text(text.replace('["ok"] = "ok"', '["edited"] = "edited"'), encoding="utf-8")
         await answers(http, server, {"status": "edited"})
-
-
-async def test_the_callback_server_starts_once_under_the_reloader(
-    port: int, http: httpx.AsyncClient, tmp_path: Path
-) -> None:
-    shutil.copytree(SOURCE, tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    own = {name: os.environ[name] for name in CALLBACKS_VARIABLES if name in os.environ}
-    own |= {"APP_URL": "https://app:8000", "CALLBACK_PORT": str(port)}
-    async with serving("src.callback", "--reload", port=port, env=own, cwd=tmp_path) as server:
-        await answers(http, server, {"status": "ok"})
-        edited = tmp_path / "src" / "callback" / "__init__.py"
-        text = edited.read_text(encoding="utf-8")
-        edited.write_text(text.replace('{"status": "ok"}', '{"status": "edited"}'), encoding="utf-8")
-        await answers(http, server, {"status": "edited"})
-        server.process.send_signal(signal.SIGTERM)
-        rest, _ = await asyncio.wait_for(server.process.communicate(), PATIENCE)
-    # The process that the reloader spawns imports the same module: it must not start a reloader, too.
-    assert ("".join(server.log) + rest.decode()).count("Started reloader process") == 1

@@ -1,6 +1,7 @@
 """The callback server without an app: what it shows, and what it does not take."""
 
 import re
+import runpy
 from pathlib import Path
 
 import httpx
@@ -102,3 +103,8 @@ def test_pages_are_constant() -> None:
     """Nothing can be put into them but the two texts."""
     assert set(re.findall(r"{(\w*)}", pages.PAGE)) == {"title", "text"}
     assert not re.search(r"<(script|style|img|link|iframe|form)|\bon\w+=", pages.PAGE)
+
+
+def test_a_process_that_a_reloader_spawns_starts_no_server() -> None:
+    """One that was started when the module was a single file runs it again, under this name."""
+    runpy.run_module("src.callback", run_name="__mp_main__")
