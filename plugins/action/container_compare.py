@@ -20,7 +20,8 @@ from ansible_collections.dashtam.stack.plugins.filter.containers import (
     network_states,
 )
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, host_ports
-from ansible_collections.dashtam.stack.plugins.module_utils.survey import survey
+from ansible_collections.dashtam.stack.plugins.module_utils.readiness import Look
+from ansible_collections.dashtam.stack.plugins.module_utils.survey import carries, survey
 
 DOCUMENTATION = """
 name: container_compare
@@ -61,6 +62,13 @@ options:
     description: C(driver) and C(options) that every container has.
     type: dict
     required: true
+  probes:
+    description:
+      - What the action C(container_wait) takes as C(containers). Those that run are asked meanwhile, so that
+        nobody has to wait where nothing differs.
+    type: list
+    elements: dict
+    default: []
   refuse:
     description: Whether somebody else's object is a failure; else it is a state as any other.
     type: bool
@@ -79,6 +87,12 @@ port_clashes:
     - Published ports that another program or container holds, see the filter C(port_lines). Empty where no
       container differs.
   type: list
+ready:
+  description: Whether nothing differs and every container was asked and is ready.
+  type: bool
+seconds:
+  description: Container name to the seconds since its start, of those that were asked and are ready.
+  type: dict
 survey:
   description: What the lookup C(docker_survey) returns, each declared container with its C(Drift).
   type: dict
@@ -108,12 +122,13 @@ class ActionModule(ActionBase):
                 "faults": {"type": "list", "elements": "str", "default": []},
                 "hash_label": {"type": "str", "required": True},
                 "log": {"type": "dict", "required": True},
+                "probes": {"type": "list", "elements": "dict", "default": []},
                 "refuse": {"type": "bool", "default": True},
             }
         )
         if arguments["faults"]:
             return result | {"failed": True, "msg": "\n".join(arguments["faults"])}
-        specs, networks, hash_label = (arguments[name] for name in ("specs", "networks", "hash_label"))
+        specs, networks = arguments["specs"], arguments["networks"]
         volumes = declared_volumes(specs)
         names = {entry["name"] for entry in [*specs, *networks, *volumes]} | {
             spec["network"] for spec in specs
@@ -121,6 +136,22 @@ class ActionModule(ActionBase):
         images = sorted({spec["image"] for spec in specs})
         with engine.client() as client:
             found = survey(client, names, arguments["labels"], images=images, environments=True)
+        ours = {
+            spec["name"]: found["containers"][spec["name"]]
+            for spec in specs
+            if carries(
+                found["containers"].get(spec["name"], {}).get("Config", {}).get("Labels"),
+                {label: spec["labels"].get(label, "") for label in arguments["identity_labels"]},
+            )
+        }
+        with Look(arguments["probes"], ours) as look:
+            compared = self._compare(found, arguments)
+            seconds = look.seconds()
+        ready = set(seconds) == {spec["name"] for spec in specs} and not compared.pop("differing", True)
+        return result | compared | {"changed": False, "ready": ready, "seconds": seconds}
+
+    def _compare(self, found: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
+        specs, networks, hash_label = (arguments[name] for name in ("specs", "networks", "hash_label"))
         about_networks = network_states(specs, networks, found)
         # A network that will be made again is as good as missing to the containers on it.
         kept = {
@@ -131,16 +162,22 @@ class ActionModule(ActionBase):
             "networks": found["networks"]
         }
         states = container_states(specs, found, arguments["identity_labels"], hash_label)
+        volumes = declared_volumes(specs)
         foreign = foreign_objects(states, about_networks, volumes, found, arguments["identity_labels"])
         if foreign and arguments["refuse"]:
-            return result | {
+            return {
                 "failed": True,
                 "msg": REFUSAL.format(**foreign[0], remove=REMOVE[foreign[0]["kind"]]),
             }
         differing = any(state["state"] != "running" for state in states)
         clashes = _port_clashes(specs, arguments["identity_labels"][0]) if differing else []
-        found = {"states": states, "networks": about_networks, "port_clashes": clashes, "survey": found}
-        return result | {"changed": False, **found}
+        return {
+            "states": states,
+            "networks": about_networks,
+            "port_clashes": clashes,
+            "survey": found,
+            "differing": differing,
+        }
 
 
 def _port_clashes(specs: list[dict[str, Any]], label: str) -> list[dict[str, Any]]:

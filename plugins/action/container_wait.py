@@ -5,12 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import Any
 
 import docker
 from ansible.plugins.action import ActionBase
 from ansible_collections.dashtam.stack.plugins.module_utils import engine
+from ansible_collections.dashtam.stack.plugins.module_utils.readiness import (
+    ask,
+    differs,
+    started_seconds_ago,
+)
 from docker.errors import APIError, DockerException
 from requests.exceptions import RequestException
 
@@ -66,14 +70,6 @@ class NotReadyError(Exception):
     """A container that will not become ready; its message is for people."""
 
 
-def started_seconds_ago(started_at: str) -> float:
-    """Return the age of the engine's RFC 3339 time stamp in seconds."""
-    # Nanoseconds are more than datetime takes.
-    moment = datetime.fromisoformat(started_at.split(".")[0].removesuffix("Z") + "+00:00")
-    fraction = float("0." + started_at.split(".")[1].rstrip("Z")) if "." in started_at else 0.0
-    return (datetime.now(UTC) - moment).total_seconds() - fraction
-
-
 def wait_for_one(
     client: docker.APIClient, name: str, command: list[str], deadline: float, stop: threading.Event
 ) -> float | None:
@@ -112,21 +108,6 @@ def wait_for_one(
         # A question costs the engine a process: ten a second, for long, keep a busy machine busy.
         time.sleep(max(0.1, (time.monotonic() - begun) / 10))
     return None
-
-
-def ask(client: docker.APIClient, name: str, question: dict[str, Any]) -> dict[str, Any]:
-    """Return ``rc`` (-1 where the container does not run) and ``output`` of a question."""
-    try:
-        user, environment = question.get("user", ""), question.get("environment")
-        code, output = engine.execute(client, name, question["command"], user, environment)
-    except APIError as error:
-        code, output = -1, error.explanation or str(error)
-    return {"rc": code, "output": output}
-
-
-def differs(answer: dict[str, Any]) -> bool:
-    """Say whether an answer is more than nothing."""
-    return answer["rc"] != 0 or bool(answer["output"].strip())
 
 
 class Wait:

@@ -1,0 +1,91 @@
+"""Whether containers are ready, asked inside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
+
+import docker
+from ansible_collections.dashtam.stack.plugins.module_utils import engine
+from docker.errors import APIError, DockerException
+from requests.exceptions import RequestException
+
+
+def started_seconds_ago(started_at: str) -> float:
+    """Return the age of the engine's RFC 3339 time stamp in seconds."""
+    # Nanoseconds are more than datetime takes.
+    moment = datetime.fromisoformat(started_at.split(".")[0].removesuffix("Z") + "+00:00")
+    fraction = float("0." + started_at.split(".")[1].rstrip("Z")) if "." in started_at else 0.0
+    return (datetime.now(UTC) - moment).total_seconds() - fraction
+
+
+def ask(client: docker.APIClient, name: str, question: dict[str, Any]) -> dict[str, Any]:
+    """Return ``rc`` (-1 where the container does not run) and ``output`` of a question."""
+    try:
+        user, environment = question.get("user", ""), question.get("environment")
+        code, output = engine.execute(client, name, question["command"], user, environment)
+    except APIError as error:
+        code, output = -1, error.explanation or str(error)
+    return {"rc": code, "output": output}
+
+
+def differs(answer: dict[str, Any]) -> bool:
+    """Say whether an answer is more than nothing."""
+    return answer["rc"] != 0 or bool(answer["output"].strip())
+
+
+class Look:
+    """One look at containers that run, a thread each, while the caller does something else.
+
+    A container that does not answer as expected counts as not ready. The action ``container_wait`` waits for it
+    then, and says what is wrong.
+    """
+
+    def __init__(self, probes: list[dict[str, Any]], containers: Mapping[str, dict[str, Any]]) -> None:
+        """Begin to ask.
+
+        :param probes: what ``container_wait`` takes as ``containers``.
+        :param containers: name to what the engine's inspect says, of the containers that may be asked.
+        """
+        self._pool = ThreadPoolExecutor(max_workers=len(probes) or 1)
+        self._asked: dict[str, Future[float | None]] = {
+            probe["name"]: self._pool.submit(_ready_since, probe, containers[probe["name"]]["State"])
+            for probe in probes
+            if probe["name"] in containers and containers[probe["name"]]["State"]["Status"] == "running"
+        }
+
+    def __enter__(self) -> Look:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown()
+
+    def seconds(self) -> dict[str, float]:
+        """Return the seconds since its start of each container that is ready and has what is declared."""
+        answers = {name: future.result() for name, future in self._asked.items()}
+        return {name: seconds for name, seconds in answers.items() if seconds is not None}
+
+
+def _ready_since(probe: dict[str, Any], state: dict[str, Any]) -> float | None:
+    if (state.get("Health") or {}).get("Status") == "unhealthy":
+        return None
+    # A question that is answered with nothing has been answered by a server that is ready.
+    question = probe.get("question") or {"command": probe["ready"]}
+    try:
+        client = engine.connect()
+        try:
+            answer = ask(client, probe["name"], question)
+        finally:
+            client.close()
+    except (DockerException, RequestException):
+        return None
+    ready = not differs(answer) if probe.get("question") else answer["rc"] == 0
+    return started_seconds_ago(state["StartedAt"]) if ready else None
