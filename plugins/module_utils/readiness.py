@@ -40,8 +40,8 @@ def differs(answer: dict[str, Any]) -> bool:
 class Look:
     """One look at containers that run, a thread each, while the caller does something else.
 
-    A container that does not answer as expected counts as not ready. The action ``container_wait`` waits for it
-    then, and says what is wrong.
+    A container that does not answer as expected counts as not ready. The action ``container_wait`` then waits
+    for it, and says what is wrong.
     """
 
     def __init__(self, probes: list[dict[str, Any]], containers: Mapping[str, dict[str, Any]]) -> None:
