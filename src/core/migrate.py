@@ -33,6 +33,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from src.core import logs
 from src.core.config import ConfigurationError, OwnerSettings, load
+from src.core.database import sqlalchemy_url
 from src.core.revisions import MIGRATIONS, VERSIONS, heads
 from src.core.wait import DatabaseUnavailableError, wait_for_database
 
@@ -87,9 +88,7 @@ def _lock(connection: Connection) -> None:
 
 async def in_transaction(settings: OwnerSettings, work: Callable[[Connection], T]) -> T:
     """Run ``work`` as the owner, on one connection, in one transaction."""
-    engine = create_async_engine(
-        settings.database_url.get_secret_value(), poolclass=NullPool, hide_parameters=True
-    )
+    engine = create_async_engine(sqlalchemy_url(settings.owner), poolclass=NullPool, hide_parameters=True)
     try:
         async with engine.begin() as connection:
             return await connection.run_sync(work)
