@@ -125,10 +125,8 @@ async def _proven(request: Request, session: AsyncSession, email: str, password:
     await session.commit()
     if user is None:
         # Nobody learns from the answer, or from how long it takes, that there is no such account.
-        try:
-            await check(request, "unknown-address", f"{attempts.LIMIT}/hour", email)
-        except RateLimited as limited:
-            raise attempts.AccountLocked(limited.retry_after) from None
+        state = request.app.state
+        await attempts.count_unknown(state.redis, state.settings.redis_key_prefix, email)
         await passwords.is_right(password, None)
         return None
     seen = user.password_hash
