@@ -147,6 +147,13 @@ migrate-create: ## a revision from what the models changed: make migrate-create 
 migrate-down: ## dev's schema one revision down, or to REVISION
 	@$(call grouped,$(call container,dev,app); exec docker exec "$$1" python -m src.core.migrate downgrade $(REVISION))
 
+# On this machine, because no app starts with two heads.
+.PHONY: migrate-merge
+migrate-merge: venv ## a revision that joins two heads, after two branches each added one
+	@new=$$(.venv/bin/python -m src.core.migrate merge) || exit 1; \
+	file=src/migrations/versions/$$(printf "%s\n" "$$new" | head -n 1) && printf "%s\n" "$$new" | tail -n +2 >"$$file" \
+	&& chmod a+r "$$file" && echo "$$file"
+
 rotate-keys: ## encrypt dev's stored tokens anew, under the first key of ENCRYPTION_KEY
 	@$(call grouped,$(call container,dev,app); exec docker exec "$$1" python -m src.core.rotate_encryption_keys)
 

@@ -8,6 +8,7 @@ schema have a clone of their own each time. Redis keys carry the worker's prefix
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
+from urllib.parse import quote
 
 import pytest
 from redis.asyncio import Redis
@@ -22,6 +23,7 @@ from sqlalchemy.ext.asyncio import (
 
 from src.core import test_databases
 from src.core.config import OwnerSettings, Settings, load
+from src.core.database import sqlalchemy_url
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 # Clones for tests that commit or migrate, beyond any number of workers.
@@ -31,7 +33,7 @@ SCRATCH = f"gw{9000 + int(WORKER.removeprefix('gw'))}"
 def of_database(name: str) -> OwnerSettings:
     settings = load(OwnerSettings)
     urls = (settings.database_url.get_secret_value(), settings.app_database_url.get_secret_value())
-    owner, runtime = (f"{url.rpartition('/')[0]}/{name}" for url in urls)
+    owner, runtime = (f"{url.rpartition('/')[0]}/{quote(name, safe='')}" for url in urls)
     return OwnerSettings(DATABASE_URL=owner, APP_DATABASE_URL=runtime)
 
 
@@ -59,7 +61,7 @@ async def scratch() -> AsyncIterator[OwnerSettings]:
 
 @pytest.fixture
 async def owner_engine(settings: OwnerSettings) -> AsyncIterator[AsyncEngine]:
-    engine = create_async_engine(settings.database_url.get_secret_value(), poolclass=NullPool)
+    engine = create_async_engine(sqlalchemy_url(settings.owner), poolclass=NullPool)
     yield engine
     await engine.dispose()
 
@@ -76,7 +78,7 @@ async def owner(owner_engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 @pytest.fixture
 async def runtime(settings: OwnerSettings) -> AsyncIterator[AsyncConnection]:
     """The connection of the app's role, in a transaction that is rolled back."""
-    engine = create_async_engine(settings.app_database_url.get_secret_value(), poolclass=NullPool)
+    engine = create_async_engine(sqlalchemy_url(settings.runtime), poolclass=NullPool)
     async with engine.connect() as connection:
         await connection.begin()
         yield connection

@@ -34,10 +34,15 @@ def reason(output: str) -> str:
 
 
 class Server:
-    """The server in a running container. All its methods raise Problem with the reason of a failure."""
+    """The server in a running container. All its methods raise Problem with the reason of a failure.
 
-    def __init__(self, container: str) -> None:
+    Without a password it is reached as the administrator, over the socket.
+    """
+
+    def __init__(self, container: str, role: str = "postgres", password: str = "") -> None:
         self.container = container
+        self.password = password
+        self.login = ["-U", role, *(["-h", "127.0.0.1", "-w"] if password else [])]
 
     @contextmanager
     def _start(self, command: list[str], source: IO[bytes] | None, output: Any) -> Iterator[Any]:
@@ -46,7 +51,8 @@ class Server:
         The docker client copies streams of any length and ends the input where the file ends.
         """
         stdin = ["--interactive"] if source else []
-        client = ["docker", "exec", *stdin, "--user=postgres", self.container]
+        # By name, so that no list of processes shows the value.
+        client = ["docker", "exec", *stdin, "--user=postgres", "--env=PGPASSWORD", self.container]
         if source is not None:
             os.lseek(source.fileno(), 0, os.SEEK_SET)
         with tempfile.TemporaryFile() as errors:
@@ -55,7 +61,7 @@ class Server:
                 stdin=source or subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,
-                env=os.environ | engine.address().environment,
+                env=os.environ | engine.address().environment | {"PGPASSWORD": self.password},
             )
             try:
                 yield process.stdout
@@ -77,9 +83,13 @@ class Server:
 
     def dump(self, database: str, target: IO[bytes]) -> None:
         """Write a dump in pg_dump's custom format."""
-        command = ["pg_dump", "-U", "postgres", "-Fc", "--lock-wait-timeout=30s", "-d", database]
+        command = ["pg_dump", *self.login, "-Fc", "--lock-wait-timeout=30s", "-d", database]
         with self._start(command, None, target):
             pass
+
+    def restore(self, database: str, dump: IO[bytes]) -> None:
+        """Run a dump in a database; all that it makes belongs to the role that is logged in."""
+        self.run(["pg_restore", *self.login, "--no-owner", "--exit-on-error", "-d", database], dump)
 
     def rows_in(self, dump: IO[bytes]) -> dict[str, int]:
         """Read a dump to its end; return the number of rows that it holds for each table."""
@@ -114,7 +124,7 @@ class Server:
             return self._psql(database, [*options, "-f", "-"], source)
 
     def _psql(self, database: str, arguments: list[str], source: IO[bytes] | None = None) -> str:
-        psql = ["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database]
+        psql = ["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", *self.login, "-d", database]
         return self.run([*psql, *arguments], source)
 
     def has(self, database: str) -> bool:

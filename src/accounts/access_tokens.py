@@ -1,4 +1,7 @@
-"""Access tokens: JWTs that are believed without a look-up and end by themselves (RFC 7519, RFC 8725)."""
+"""Access tokens: JWTs that say who asks and of which login they come (RFC 7519, RFC 8725).
+
+They end by themselves, and with their login, which whoever reads one has to look up.
+"""
 
 import uuid
 from dataclasses import dataclass
@@ -11,6 +14,8 @@ ALGORITHM = "HS256"
 ISSUER = "dashtam"
 AUDIENCE = "dashtam-api"
 LIFETIME = timedelta(minutes=30)
+# Clocks differ a little between hosts, and after a virtual machine has slept.
+CLOCK_SKEW = timedelta(seconds=10)
 
 
 class InvalidAccessTokenError(Exception):
@@ -19,7 +24,10 @@ class InvalidAccessTokenError(Exception):
 
 @dataclass(frozen=True)
 class Access:
-    """What a token says: who asks, and the login (family of refresh tokens) that it goes back to."""
+    """What a token says: who asks, and the login (family of refresh tokens) that it goes back to.
+
+    Each token that the app issues goes back to one.
+    """
 
     user_id: uuid.UUID
     family_id: uuid.UUID | None
@@ -54,6 +62,7 @@ def read(token: str, key: SecretStr) -> Access:
             [ALGORITHM],
             audience=AUDIENCE,
             issuer=ISSUER,
+            leeway=CLOCK_SKEW,
             options={"require": ["iss", "aud", "sub", "iat", "exp"]},
         )
         sid = claims.get("sid")

@@ -2,24 +2,39 @@
 
 from typing import Annotated
 
-from email_validator import EmailNotValidError, validate_email
+from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 from pydantic import AfterValidator, Field
 
 MAX_LENGTH = 320
+# RFC 6761 and others: names that lead nowhere on the Internet, but may on a developer's machine or network.
+# The validator's list is emptied, as its documentation suggests: it does not know which environment this is.
+NOT_ON_THE_INTERNET = tuple(SPECIAL_USE_DOMAIN_NAMES)
+SPECIAL_USE_DOMAIN_NAMES.clear()
 
 
 def normalise(address: str) -> str:
-    """``address`` in lower case, its domain as DNS has it. ``ValueError`` where no mail can be sent to it.
+    """Return ``address`` in lower case, its domain as DNS has it. Raise ``ValueError`` if it is not valid.
 
     ASCII only before the @: nobody gets an account whose address only looks like somebody else's, and the
     database's idea of lower case is Python's.
     """
     try:
-        valid = validate_email(address, check_deliverability=False, allow_smtputf8=False)
+        valid = validate_email(
+            address, check_deliverability=False, allow_smtputf8=False, globally_deliverable=False
+        )
     except EmailNotValidError:
         # Its message repeats what was given.
         raise ValueError("is not an e-mail address (before the @, only ASCII is accepted)") from None
     return str(valid.ascii_email).lower()
+
+
+def is_on_the_internet(address: str) -> bool:
+    """Whether mail can be sent to a normalised address from anywhere: not to `.test` or `localhost`."""
+    try:
+        validate_email(address, check_deliverability=False, allow_smtputf8=False)
+    except EmailNotValidError:
+        return False
+    return address.rpartition("@")[2].rpartition(".")[2] not in NOT_ON_THE_INTERNET
 
 
 EmailAddress = Annotated[

@@ -1,12 +1,17 @@
 """Wrong passwords, counted: ten in a row lock the account for an hour.
 
+An address without an account is counted and locked in the same way, in Redis: neither the answers nor their
+Retry-After tell which addresses have one.
+
 An attempt is counted before its password is looked at and forgiven when that is right, so that no more than
 ten are looked at however many come at the same time.
 """
 
+import hashlib
 import math
 from datetime import UTC, datetime, timedelta
 
+from redis.asyncio import Redis
 from sqlalchemy import case, or_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -17,6 +22,8 @@ from src.models import User
 
 LIMIT = 10
 LOCK = timedelta(hours=1)
+# How long attempts at an address without an account are remembered; an account remembers them until a login.
+MEMORY = timedelta(days=30)
 
 
 class AccountLocked(Problem):
@@ -61,6 +68,21 @@ async def _counted(session: AsyncSession, email: str, now: datetime) -> User | N
         .execution_options(synchronize_session=False, populate_existing=True)
     )
     return (await session.scalars(count)).one_or_none()
+
+
+async def count_unknown(redis: Redis, prefix: str, email: str) -> None:
+    """Count an attempt at an address without an account. :class:`AccountLocked` while it is locked."""
+    # A hash, so that no address lies about in Redis.
+    key = f"{prefix}unknown-address:{hashlib.sha256(email.encode()).hexdigest()}"
+    async with redis.pipeline() as pipe:
+        pipe.incr(key)
+        pipe.expire(key, MEMORY, nx=True)
+        pipe.pttl(key)
+        attempts, _, left = await pipe.execute()
+    if attempts == LIMIT:
+        await redis.expire(key, LOCK)
+    elif attempts > LIMIT:
+        raise AccountLocked(min(left / 1000, LOCK.total_seconds()))
 
 
 def forgive(user: User) -> None:

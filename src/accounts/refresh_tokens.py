@@ -9,7 +9,7 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -66,6 +66,16 @@ async def revoke_all(session: AsyncSession, user: User, but: uuid.UUID | None = 
     """End all logins of a user who is locked, but for one."""
     theirs = col(RefreshToken.user_id) == user.id
     await _revoke(session, theirs if but is None else theirs & (col(RefreshToken.family_id) != but))
+
+
+async def user_of(session: AsyncSession, user_id: uuid.UUID, family_id: uuid.UUID | None) -> User | None:
+    """Return the user, as long as they are active and the login that is named has not ended."""
+    this = select(User).where(col(User.id) == user_id, col(User.is_active))
+    if family_id is not None:
+        live = (col(RefreshToken.revoked_at).is_(None), col(RefreshToken.used_at).is_(None))
+        theirs = (col(RefreshToken.user_id) == user_id, col(RefreshToken.family_id) == family_id)
+        this = this.where(exists().where(*theirs, *live))
+    return (await session.scalars(this)).one_or_none()
 
 
 async def _find(session: AsyncSession, token: str) -> RefreshToken | None:

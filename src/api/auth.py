@@ -1,88 +1,37 @@
 """Accounts: register, log in, stay logged in, log out."""
 
 import logging
-import uuid
 from datetime import UTC, datetime
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from fastapi.exceptions import RequestValidationError
+from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src.accounts import access_tokens, attempts, mail, mailed_tokens, passwords, refresh_tokens, users
-from src.accounts.addresses import EmailAddress
-from src.accounts.attempts import AccountLocked
-from src.accounts.passwords import NewPassword, Password
+from src.accounts.addresses import is_on_the_internet
 from src.accounts.refresh_tokens import Issued
-from src.accounts.secret_tokens import SecretToken
+from src.api.account_bodies import (
+    Credentials,
+    Profile,
+    ProfileChanges,
+    RefreshTokenBody,
+    Registration,
+    Tokens,
+    Verification,
+)
 from src.api.dependencies import AccessDependency, CurrentUser, SessionDependency, SettingsDependency
-from src.api.one_line import OneLine
 from src.core.config import Settings
 from src.core.problems import Problem, responses
 from src.core.rate_limits import RateLimited, check, limit
 from src.models import User
 from src.models.account import Purpose
 
+NO_MAIL = "mail cannot be sent to this domain"
+
 logger = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/auth", tags=["auth"])
-
-
-class Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Registration(Body):
-    email: EmailAddress
-    password: NewPassword
-    name: OneLine
-
-
-class Verification(Body):
-    token: SecretToken
-
-
-class Credentials(Body):
-    email: EmailAddress
-    password: Password
-
-
-class RefreshTokenBody(Body):
-    refresh_token: SecretToken
-
-
-class ProfileChanges(Body):
-    """What is left out stays as it is."""
-
-    model_config = ConfigDict(json_schema_extra={"dependentRequired": {"password": ["current_password"]}})
-
-    name: OneLine | None = None
-    password: NewPassword | None = None
-    current_password: Password | None = None
-
-    @model_validator(mode="after")
-    def _proven(self) -> "ProfileChanges":
-        if self.password and not self.current_password:
-            raise ValueError("a new password needs current_password")
-        return self
-
-
-class Profile(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
-    id: uuid.UUID
-    email: str
-    name: str
-    email_verified_at: datetime | None
-    created_at: datetime
-
-
-class Tokens(BaseModel):
-    access_token: str
-    refresh_token: str
-    token_type: str = "Bearer"  # noqa: S105 - RFC 6750's name
-    expires_in: int = Field(
-        default=int(access_tokens.LIFETIME.total_seconds()), description="The access token's, in seconds."
-    )
 
 
 @router.post(
@@ -97,6 +46,8 @@ async def register(body: Registration, session: SessionDependency, settings: Set
     An address that has an account, verified or not, is a 409: its owner logs in, which mails a new link where
     that is needed, or resets the password. 503 where mail cannot be sent.
     """
+    if settings.environment == "production" and not is_on_the_internet(body.email):
+        raise RequestValidationError([{"type": "value_error", "loc": ("body", "email"), "msg": NO_MAIL}])
     mail.require_transport(settings)
     password_hash = await passwords.hashed(body.password)
     user = await users.add(session, body.email, password_hash, body.name)
@@ -174,10 +125,8 @@ async def _proven(request: Request, session: AsyncSession, email: str, password:
     await session.commit()
     if user is None:
         # Nobody learns from the answer, or from how long it takes, that there is no such account.
-        try:
-            await check(request, "unknown-address", f"{attempts.LIMIT}/hour", email)
-        except RateLimited as limited:
-            raise AccountLocked(limited.retry_after) from None
+        state = request.app.state
+        await attempts.count_unknown(state.redis, state.settings.redis_key_prefix, email)
         await passwords.is_right(password, None)
         return None
     seen = user.password_hash

@@ -8,7 +8,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from src.accounts import access_tokens
+from src.accounts import access_tokens, refresh_tokens
 from src.accounts.access_tokens import Access
 from src.core.config import Settings
 from src.core.problems import Problem
@@ -71,9 +71,12 @@ AccessDependency = Annotated[Access, Depends(_access)]
 
 
 async def _current_user(access: AccessDependency, session: SessionDependency) -> User:
-    """Who asks; 401 where they are no user any more, or not an active one."""
-    user = await session.get(User, access.user_id)
-    if user is None or not user.is_active:
+    """Who asks; 401 if they are no active user, or if the token's login has ended.
+
+    A logout, another login's change of the password and a reset end access tokens at once.
+    """
+    user = await refresh_tokens.user_of(session, access.user_id, access.family_id)
+    if user is None:
         raise _invalid_token()
     return user
 

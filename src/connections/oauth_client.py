@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import httpx2
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ValidationError
 
+from src.connections.token_answer import TokenAnswer
 from src.connections.transport import BoundedTransport, UnusableAnswerError
 from src.core.config import Settings
 from src.core.tls import client_context
@@ -36,8 +37,6 @@ KNOWN_ERRORS = frozenset(
         "unsupported_token_type",
     }
 )
-# A token without an end, or one that lasts for years, is a mistake.
-LONGEST_LIFETIME = int(timedelta(days=366).total_seconds())
 
 logger = logging.getLogger(__name__)
 
@@ -68,30 +67,6 @@ class ProviderTimeoutError(ProviderError):
 
 class InvalidAnswerError(ProviderError):
     """It answered with something else."""
-
-
-# RFC 6749, appendix A: what tokens consist of.
-Token = Annotated[str, Field(min_length=1, max_length=8192, pattern=r"^[\x20-\x7e]+$")]
-
-
-class TokenAnswer(BaseModel):
-    """RFC 6749, 5.1; what is not listed is ignored."""
-
-    model_config = ConfigDict(strict=True, hide_input_in_errors=True)
-
-    access_token: Token
-    token_type: str
-    expires_in: int | None = Field(default=None, gt=0, le=LONGEST_LIFETIME)
-    refresh_token: Token | None = None
-    id_token: Token | None = None
-    scope: str | None = Field(default=None, max_length=2000, pattern=r"^[\x20-\x7e]*$")
-
-    @field_validator("token_type")
-    @classmethod
-    def _bearer(cls, value: str) -> str:
-        if value.lower() != "bearer":
-            raise ValueError("only bearer tokens are known")
-        return "Bearer"
 
 
 @dataclass(frozen=True)
@@ -210,28 +185,28 @@ class _Answers:
         self._answer: TokenAnswer | None = None
 
     def check(self, response: httpx2.Response) -> httpx2.Response:
-        """Raise :class:`ProviderError` unless this is an answer of RFC 6749, 5.1."""
+        """Return the answer as Authlib can read it. Raise :class:`ProviderError` if it grants nothing."""
         if response.status_code >= 500:
             raise ProviderUnavailableError(f"http_{response.status_code}")
         content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if content_type != "application/json":
-            if response.status_code != 200:
-                # A gateway, say, which has pages of its own for what it does not let through.
-                raise ProviderUnavailableError(f"http_{response.status_code}")
-            raise InvalidAnswerError("content_type")
         try:
             answer = json.loads(response.content)
         except (ValueError, RecursionError):
-            raise InvalidAnswerError("not_json") from None
+            if not response.is_success and content_type != "application/json":
+                # A gateway, for instance, which has pages of its own for what it does not let through.
+                raise ProviderUnavailableError(f"http_{response.status_code}") from None
+            reason = "not_json" if content_type == "application/json" else "content_type"
+            raise InvalidAnswerError(reason) from None
         if not isinstance(answer, dict):
             raise InvalidAnswerError("not_an_object")
-        if "error" in answer or response.status_code != 200:
+        # An empty error beside a token says that there is none.
+        if answer.get("error") or not response.is_success:
             raise self._refusal(answer.get("error"), response.status_code)
         try:
             self._answer = TokenAnswer.model_validate(answer)
         except ValidationError as error:
             raise InvalidAnswerError(f"invalid_{error.errors()[0]['loc'][0]}") from None
-        return response
+        return httpx2.Response(200, json=self._answer.model_dump(exclude_none=True))
 
     def _refusal(self, error: object, status: int) -> ProviderError:
         if not isinstance(error, str):

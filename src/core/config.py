@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -52,16 +52,21 @@ class DatabaseAddress:
 
     @classmethod
     def parse(cls, url: str) -> "DatabaseAddress":
-        """Read a URL strictly: what another parser might read differently is a ``ValueError``.
+        """Return the parts of a URL, each decoded.
 
-        SQLAlchemy reads the same URL again when it connects. It is not used here, because it takes longer to
-        import than all the rest of a start at an up-to-date database.
+        Raise ``ValueError`` if another parser might read the URL differently. SQLAlchemy's parser is not
+        used: it does not decode the database, and it takes longer to import than all the rest of a start at
+        an up-to-date database. It gets the parts instead (:func:`src.core.database.sqlalchemy_url`).
         """
         parts = urlsplit(url)
         if parts.scheme != "postgresql+asyncpg" or parts.query or parts.fragment or url.count("@") != 1:
             raise ValueError
-        database = parts.path.removeprefix("/")
-        if not (parts.username and parts.password and parts.hostname and re.fullmatch(r"[^/%]+", database)):
+        written = parts.path.removeprefix("/")
+        database = unquote(written)
+        if not (parts.username and parts.password and parts.hostname and re.fullmatch(r"[^/]+", written)):
+            raise ValueError
+        # Encoded completely and in capitals, or not at all: there is one way to write each name.
+        if ("%" in written and quote(database, safe="") != written) or not database.isprintable():
             raise ValueError
         return cls(
             unquote(parts.username), unquote(parts.password), parts.hostname, parts.port or 5432, database
@@ -75,7 +80,7 @@ def _database_url(secret: SecretStr) -> SecretStr:
         # Nothing of the URL is repeated: any part of a malformed one may be the password.
         raise ValueError(
             "cannot be read; the form is postgresql+asyncpg://role:password@host:port/database, "
-            "its password percent-encoded, nothing after the database"
+            "role, password and database percent-encoded, nothing after the database"
         ) from None
     if secret_strength.PLACEHOLDER.search(address.password):
         raise ValueError("has a placeholder for a password; run the environment's playbook, which makes one")

@@ -2,14 +2,22 @@
 
 import logging
 
+from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
-from src.core.config import Settings
+from src.core.config import DatabaseAddress, Settings
 
 # Seconds, for a server that neither answers nor refuses: somebody waits for each request.
 CONNECT_TIMEOUT = 5.0
 COMMAND_TIMEOUT = 10.0
 POOL_TIMEOUT = 10.0
+
+
+def sqlalchemy_url(address: DatabaseAddress) -> URL:
+    """Return what SQLAlchemy connects to. It must not parse the URL again: it leaves the database encoded."""
+    return URL.create(
+        "postgresql+asyncpg", address.username, address.password, address.host, address.port, address.database
+    )
 
 
 def create_engine(settings: Settings) -> AsyncEngine:
@@ -21,7 +29,7 @@ def create_engine(settings: Settings) -> AsyncEngine:
     # SQLAlchemy's own ``echo`` would add a handler, and with it a second line in another format.
     logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO if settings.db_echo else logging.WARNING)
     return create_async_engine(
-        settings.app_database_url.get_secret_value(),
+        sqlalchemy_url(DatabaseAddress.parse(settings.app_database_url.get_secret_value())),
         connect_args={"timeout": CONNECT_TIMEOUT, "command_timeout": COMMAND_TIMEOUT},
         hide_parameters=True,
         pool_pre_ping=True,

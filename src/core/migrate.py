@@ -3,11 +3,12 @@
     python -m src.core.migrate upgrade [REVISION]      to the head, or to REVISION
     python -m src.core.migrate downgrade [REVISION]    one revision down, or to REVISION (``base``: all)
     python -m src.core.migrate create -m MESSAGE       a new revision from what models and database differ in
+    python -m src.core.migrate merge                   a revision that joins two heads; needs no database
     python -m src.core.migrate check                   exit 1 and name what they differ in
 
-``create`` writes the file's name as the first line of standard output and its content after that, because
-nothing is written below /app: the caller stores it, and owns it. ``--empty`` makes one to be filled by hand.
-Everything else is said on standard error.
+``create`` and ``merge`` write the file's name as the first line of standard output and its content after it,
+because nothing is written below /app: the caller stores it, and owns it. ``create --empty`` makes one to be
+filled by hand. Everything else is said on standard error.
 
 Whoever has a connection of its own (the test initialisation) calls :func:`run_migrations` in its own
 transaction: all revisions, the version table and the grants are part of it, or nothing is.
@@ -17,10 +18,9 @@ import argparse
 import asyncio
 import contextlib
 import logging
-import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,7 +33,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from src.core import logs
 from src.core.config import ConfigurationError, OwnerSettings, load
-from src.core.revisions import MIGRATIONS, VERSIONS, heads
+from src.core.database import sqlalchemy_url
+from src.core.revisions import MIGRATIONS, files, heads, require_known, require_one_head
 from src.core.wait import DatabaseUnavailableError, wait_for_database
 
 EXTENSION = "uuid-ossp"
@@ -44,29 +45,51 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-def alembic_config(connection: Connection | None = None, runtime_role: str | None = None) -> Config:
-    """What ``env.py`` needs, handed over in ``attributes``: no file, no URL, no password."""
-    config = Config(stdout=sys.stderr)
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.set_main_option("path_separator", "os")
-    config.attributes.update(connection=connection, runtime_role=runtime_role)
-    return config
+@contextlib.contextmanager
+def alembic_config(connection: Connection | None = None, runtime_role: str | None = None) -> Iterator[Config]:
+    """What ``env.py`` needs, handed over in ``attributes``: no file, no URL, no password.
+
+    Alembic loads every Python file in its folder and fails for one that is no revision. So it gets a folder
+    with links to the revisions, which also takes the new ones that it writes.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        for path in files():
+            Path(directory, path.name).symlink_to(path)
+        config = Config(stdout=sys.stderr)
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.set_main_option("version_locations", directory)
+        config.set_main_option("path_separator", "os")
+        config.attributes.update(connection=connection, runtime_role=runtime_role)
+        yield config
 
 
 def run_migrations(connection: Connection, runtime_role: str, revision: str = "head") -> None:
-    """Upgrade to ``revision`` on the caller's connection, in the caller's transaction."""
+    """Upgrade to ``revision`` on the caller's connection, in the caller's transaction.
+
+    Raise ConfigurationError if the code has two heads or lacks the database's revision.
+    """
+    if revision == "head":
+        require_one_head()
     _lock(connection)
-    command.upgrade(alembic_config(connection, runtime_role), revision)
+    require_known(_recorded(connection))
+    with alembic_config(connection, runtime_role) as config:
+        command.upgrade(config, revision)
 
 
 def run_downgrade(connection: Connection, runtime_role: str, revision: str) -> None:
-    """Downgrade to ``revision`` on the caller's connection, in the caller's transaction."""
+    """Downgrade to ``revision`` on the caller's connection, in the caller's transaction.
+
+    Raise ConfigurationError if the code lacks the database's revision.
+    """
     _lock(connection)
-    command.downgrade(alembic_config(connection, runtime_role), revision)
+    require_known(_recorded(connection))
+    with alembic_config(connection, runtime_role) as config:
+        command.downgrade(config, revision)
 
 
 def schema_differences(connection: Connection) -> list[str]:
     """What the database lacks or has too much, compared with the models; empty where they agree."""
+    import src.core.check_constraints  # noqa: F401 - extends the comparison
     from src.models import metadata  # no part of an upgrade, which a start of the app waits for
 
     context = MigrationContext.configure(connection, opts=COMPARISON)
@@ -77,7 +100,15 @@ def schema_differences(connection: Connection) -> list[str]:
     return differences
 
 
-COMPARISON: dict[str, Any] = {"compare_type": True, "compare_server_default": True}
+COMPARISON: dict[str, Any] = {
+    "compare_type": True,
+    "compare_server_default": True,
+    "autogenerate_plugins": ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"],
+}
+
+
+def _recorded(connection: Connection) -> frozenset[str]:
+    return frozenset(MigrationContext.configure(connection).get_current_heads())
 
 
 def _lock(connection: Connection) -> None:
@@ -87,9 +118,7 @@ def _lock(connection: Connection) -> None:
 
 async def in_transaction(settings: OwnerSettings, work: Callable[[Connection], T]) -> T:
     """Run ``work`` as the owner, on one connection, in one transaction."""
-    engine = create_async_engine(
-        settings.database_url.get_secret_value(), poolclass=NullPool, hide_parameters=True
-    )
+    engine = create_async_engine(sqlalchemy_url(settings.owner), poolclass=NullPool, hide_parameters=True)
     try:
         async with engine.begin() as connection:
             return await connection.run_sync(work)
@@ -98,12 +127,18 @@ async def in_transaction(settings: OwnerSettings, work: Callable[[Connection], T
 
 
 async def upgrade(settings: OwnerSettings, revision: str = "head") -> None:
-    """Wait for the database and both of its roles, then upgrade it."""
+    """Wait for the database and both of its roles, then upgrade it.
+
+    Raise ConfigurationError if the revisions do not allow it.
+    """
     for address, variable in ((settings.owner, "DATABASE_URL"), (settings.runtime, "APP_DATABASE_URL")):
         await (await wait_for_database(address, variable)).close()
     logger.info("Running Alembic migrations...")
     role = settings.runtime.username
-    await in_transaction(settings, lambda connection: run_migrations(connection, role, revision))
+    try:
+        await in_transaction(settings, lambda connection: run_migrations(connection, role, revision))
+    except CommandError as error:
+        raise ConfigurationError(str(error)) from None
     logger.info("Migrations completed successfully")
 
 
@@ -116,23 +151,43 @@ def new_revision(connection: Connection, message: str, empty: bool) -> tuple[str
     """Name and content of a new revision file that brings the database's schema to the models'."""
     from src.models import metadata
 
-    context = MigrationContext.configure(connection)
-    if frozenset(context.get_current_heads()) != heads():
+    require_one_head()
+    recorded = _recorded(connection)
+    require_known(recorded)
+    if recorded != heads():
         raise ConfigurationError("the database is not at the code's head; run `make migrate` first")
     differences = schema_differences(connection)
     if not differences and not empty:
         raise ConfigurationError(
             "models and database agree, so there is nothing to migrate; --empty makes a blank one"
         )
-    with tempfile.TemporaryDirectory() as directory:
-        config = alembic_config(connection)
+    with alembic_config(connection) as config:
         config.attributes["metadata"] = metadata
-        config.set_main_option("version_locations", os.pathsep.join((str(VERSIONS), directory)))
-        # Alembic announces its file on standard output, which is the caller's.
-        with contextlib.redirect_stdout(sys.stderr):
-            command.revision(config, message=message, autogenerate=not empty, version_path=directory)
-        (path,) = Path(directory).glob("*.py")
-        return path.name, path.read_text(encoding="utf-8")
+        return _written(config, lambda: command.revision(config, message=message, autogenerate=not empty))
+
+
+def merged_revision() -> tuple[str, str]:
+    """Name and content of a new revision file that joins all heads.
+
+    Raise ConfigurationError if there is only one.
+    """
+    found = sorted(heads())
+    if len(found) < 2:
+        raise ConfigurationError(
+            f"the migrations have one head, {', '.join(found)}; there is nothing to merge"
+        )
+    with alembic_config() as config:
+        return _written(config, lambda: command.merge(config, "heads", f"Merge {' and '.join(found)}"))
+
+
+def _written(config: Config, write: Callable[[], object]) -> tuple[str, str]:
+    """The revision that Alembic writes: the only file in its folder that is no link."""
+    # Alembic announces its file on standard output, which is the caller's.
+    with contextlib.redirect_stdout(sys.stderr):
+        write()
+    folder = Path(config.get_main_option("version_locations") or "")
+    (path,) = (path for path in folder.glob("*.py") if not path.is_symlink())
+    return path.name, path.read_text(encoding="utf-8")
 
 
 def _arguments() -> argparse.Namespace:
@@ -145,11 +200,16 @@ def _arguments() -> argparse.Namespace:
     create = commands.add_parser("create", help="print a new revision: its name, then its content")
     create.add_argument("-m", "--message", required=True)
     create.add_argument("--empty", action="store_true", help="a revision to be filled by hand")
+    commands.add_parser("merge", help="print a revision that joins two heads: its name, then its content")
     commands.add_parser("check", help="name what models and database differ in")
     return parser.parse_args()
 
 
 async def _main(arguments: argparse.Namespace) -> int:
+    if arguments.command == "merge":
+        # Of files alone: with two heads no app container starts in which it could be run.
+        sys.stdout.write("{}\n{}".format(*merged_revision()))
+        return 0
     settings = load(OwnerSettings)
     if arguments.command == "upgrade":
         await upgrade(settings, arguments.revision)

@@ -23,17 +23,17 @@ FAST_SETTINGS = ("fsync", "full_page_writes", "synchronous_commit")
 # made it; plpgsql comes with every database.
 DOOMED = """
     SELECT what, statement FROM (
-        SELECT 1, 'schema ' || nspname, format('DROP SCHEMA %I CASCADE', nspname)
-        FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+        SELECT 1, 'schema ' || nspname, pg_catalog.format('DROP SCHEMA %I CASCADE', nspname)
+        FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
         UNION ALL
-        SELECT 2, 'extension ' || extname, format('DROP EXTENSION IF EXISTS %I CASCADE', extname)
-        FROM pg_extension WHERE extname <> 'plpgsql'
+        SELECT 2, 'extension ' || extname, pg_catalog.format('DROP EXTENSION IF EXISTS %I CASCADE', extname)
+        FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql'
         UNION ALL
-        SELECT 3, 'publication ' || pubname, format('DROP PUBLICATION IF EXISTS %I', pubname)
-        FROM pg_publication
+        SELECT 3, 'publication ' || pubname, pg_catalog.format('DROP PUBLICATION IF EXISTS %I', pubname)
+        FROM pg_catalog.pg_publication
         UNION ALL
-        SELECT 4, 'large object ' || oid, format('SELECT lo_unlink(%s)', oid)
-        FROM pg_largeobject_metadata
+        SELECT 4, 'large object ' || oid, pg_catalog.format('SELECT pg_catalog.lo_unlink(%s)', oid)
+        FROM pg_catalog.pg_largeobject_metadata
     ) AS doomed (rank, what, statement)
     ORDER BY rank, what
 """
@@ -59,7 +59,7 @@ async def rebuild(target: Target, identity: str) -> None:
         await _check(connection, target, identity)
         try:
             # Kept to this session's end: another initialisation and a starting app wait, or give up.
-            await connection.execute(f"SELECT pg_advisory_lock({LOCK})")
+            await connection.execute(f"SELECT pg_catalog.pg_advisory_lock({LOCK})")
             await _check(connection, target, identity)
             # No transaction can drop a database, so this comes before the one that drops everything else.
             await drop_leftovers(connection, target)
@@ -84,9 +84,9 @@ async def _check(connection: Connection, target: Target, identity: str) -> None:
     # Only a superuser can write this row. What a session, a role or the server's flags set is not looked at.
     marked = await connection.fetchval(
         """
-        SELECT $1 = ANY (setconfig) FROM pg_db_role_setting
-        JOIN pg_database ON pg_database.oid = setdatabase
-        WHERE datname = current_database() AND setrole = 0
+        SELECT $1 = ANY (setconfig) FROM pg_catalog.pg_db_role_setting
+        JOIN pg_catalog.pg_database ON pg_database.oid = setdatabase
+        WHERE datname = pg_catalog.current_database() AND setrole = 0
         """,
         MARK,
     )
@@ -99,8 +99,8 @@ async def _check(connection: Connection, target: Target, identity: str) -> None:
     found = await connection.fetchval(
         """
         SELECT system_identifier || ':' || pg_database.oid
-        FROM pg_control_system(), pg_database
-        WHERE datname = current_database()
+        FROM pg_catalog.pg_control_system(), pg_catalog.pg_database
+        WHERE datname = pg_catalog.current_database()
         """
     )
     if found != identity:
@@ -134,7 +134,7 @@ async def _make_schema(connection: Connection, runtime_role: str) -> None:
         isolation_level="AUTOCOMMIT",
         poolclass=StaticPool,
     )
-    await connection.execute("SET LOCAL search_path TO public")
+    await connection.execute("SET LOCAL search_path TO public, pg_temp")
     async with engine.connect() as schema:
         await schema.run_sync(run_migrations, runtime_role)
         differences = await schema.run_sync(schema_differences)
@@ -154,7 +154,7 @@ async def _fill(template: Connection, runtime_role: str) -> None:
 async def _check_settings(connection: Connection) -> None:
     """They are flags of the server, given by the postgres role; nothing here could set them."""
     slow = await connection.fetch(
-        "SELECT name, setting FROM pg_settings WHERE name = ANY ($1) AND setting <> 'off'",
+        "SELECT name, setting FROM pg_catalog.pg_settings WHERE name = ANY ($1) AND setting <> 'off'",
         FAST_SETTINGS,
     )
     for row in slow:

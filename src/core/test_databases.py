@@ -4,7 +4,11 @@
 
 The test initialisation fills `<db>_template` and closes it to every connection, so that cloning it never
 waits for anybody. Each worker gets `<db>_gw<n>`. Both names are derived from a target that has passed layers
-1 to 3, and every statement that drops one runs on a connection to `<db>` itself that has passed layer 4.
+1 to 3. Layer 4 is checked again, on the connection to `<db>` itself, right before each statement that drops
+one: whoever waited for a lock may find another state than before.
+
+Every catalog is named with its schema, and a session's temporary tables come last in the search path. By
+default they come first: a `pg_temp.pg_db_role_setting` would be read instead of the real one.
 """
 
 import logging
@@ -19,6 +23,7 @@ from src.core.migrate import LOCK
 from src.core.test_database_policy import RefusalError, Target, TestDatabaseError, read_target
 
 LOCK_TIMEOUT = "5s"
+SEARCH_PATH = "pg_catalog, pg_temp"
 # Whatever hangs for other reasons than a lock: a stopped server, a broken network.
 CONNECT_TIMEOUT = 10.0
 COMMAND_TIMEOUT = 120.0
@@ -48,7 +53,7 @@ async def connect(
             server_settings={
                 "application_name": application,
                 "lock_timeout": LOCK_TIMEOUT,
-                "search_path": "pg_catalog",
+                "search_path": SEARCH_PATH,
             },
         )
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -58,12 +63,18 @@ async def connect(
 
 
 async def check_connection(connection: Connection, target: Target) -> None:
-    """Layer 4: connected to the very database, as the very user, who is no superuser."""
+    """Layer 4: connected to the very database, as the very user, who is no superuser.
+
+    Raise RefusalError otherwise. The search path is set first: a pooler may have dropped what `connect` sent.
+    """
+    await connection.execute(f"SET search_path TO {SEARCH_PATH}")
     row = await _row(
         connection,
         """
-        SELECT current_database() AS database, session_user AS login, current_user AS user, EXISTS (
-            SELECT FROM pg_roles WHERE rolsuper AND pg_has_role(current_user, oid, 'MEMBER')
+        SELECT pg_catalog.current_database() AS database, session_user AS login, current_user AS user,
+        EXISTS (
+            SELECT FROM pg_catalog.pg_roles
+            WHERE rolsuper AND pg_catalog.pg_has_role(current_user, oid, 'MEMBER')
         ) AS superuser
         """,
     )
@@ -87,7 +98,7 @@ async def clone(environ: Mapping[str, str], worker: str) -> str:
     """The worker's database, freshly cloned from the template whatever was there."""
 
     async def again(connection: Connection, target: Target, name: str) -> None:
-        await _drop(connection, name)
+        await _drop(connection, target, name)
         await _create(connection, target, name)
 
     return await _guarded(environ, worker, again)
@@ -96,10 +107,7 @@ async def clone(environ: Mapping[str, str], worker: str) -> str:
 async def drop(environ: Mapping[str, str], worker: str) -> str:
     """Drop the worker's database if there is one."""
 
-    async def remove(connection: Connection, target: Target, name: str) -> None:
-        await _drop(connection, name)
-
-    return await _guarded(environ, worker, remove)
+    return await _guarded(environ, worker, _drop)
 
 
 @asynccontextmanager
@@ -114,10 +122,10 @@ async def worker_database(environ: Mapping[str, str], worker: str) -> AsyncItera
 
 async def drop_leftovers(connection: Connection, target: Target) -> None:
     """Drop the template and every worker's database, on a connection that has passed layer 4."""
-    rows = await connection.fetch("SELECT datname FROM pg_database ORDER BY datname")
+    rows = await connection.fetch("SELECT datname FROM pg_catalog.pg_database ORDER BY datname")
     names = [name for row in rows if (name := row["datname"]) == target.template or target.is_worker(name)]
     for name in names:
-        await _drop(connection, name)
+        await _drop(connection, target, name)
 
 
 async def fill_template(
@@ -141,9 +149,9 @@ async def holders(connection: Connection) -> str:
     rows = await connection.fetch(
         """
         SELECT DISTINCT pid, usename, application_name
-        FROM pg_locks JOIN pg_stat_activity USING (pid)
-        WHERE granted AND pid <> pg_backend_pid() AND locktype <> 'virtualxid'
-          AND datname = current_database()
+        FROM pg_catalog.pg_locks JOIN pg_catalog.pg_stat_activity USING (pid)
+        WHERE granted AND pid <> pg_catalog.pg_backend_pid() AND locktype <> 'virtualxid'
+          AND datname = pg_catalog.current_database()
         ORDER BY pid
         """
     )
@@ -166,7 +174,7 @@ async def _guarded(
     try:
         await check_connection(connection, target)
         # Shared among workers; an initialisation, which takes it alone, waits for them and they for it.
-        await _run(connection, f"SELECT pg_advisory_lock_shared({LOCK})")
+        await _run(connection, f"SELECT pg_catalog.pg_advisory_lock_shared({LOCK})")
         await work(connection, target, name)
     finally:
         await connection.close()
@@ -181,16 +189,16 @@ async def _create(connection: Connection, target: Target, name: str) -> None:
             f"there is no finished {target.template} to clone; run: python -m src.core.init_test_db"
         )
     # Left over from an interrupted creation, which opens the database only once its privileges are set.
-    await _drop(connection, name)
+    await _drop(connection, target, name)
     database = quoted(name)
     template = quoted(target.template)
     await _run(connection, f"CREATE DATABASE {database} TEMPLATE {template} ALLOW_CONNECTIONS false")
     await _run(connection, f"REVOKE CONNECT ON DATABASE {database} FROM PUBLIC")
     roles = await connection.fetch(
         """
-        SELECT DISTINCT quote_ident(rolname) AS role
-        FROM pg_database, aclexplode(datacl) AS acl, pg_roles AS roles
-        WHERE datname = current_database() AND privilege_type = 'CONNECT' AND roles.oid = grantee
+        SELECT DISTINCT pg_catalog.quote_ident(rolname) AS role
+        FROM pg_catalog.pg_database, pg_catalog.aclexplode(datacl) AS acl, pg_catalog.pg_roles AS roles
+        WHERE datname = pg_catalog.current_database() AND privilege_type = 'CONNECT' AND roles.oid = grantee
         """
     )
     for row in roles:
@@ -200,12 +208,13 @@ async def _create(connection: Connection, target: Target, name: str) -> None:
 
 async def _allows_connections(connection: Connection, name: str) -> bool | None:
     allows: bool | None = await connection.fetchval(
-        "SELECT datallowconn FROM pg_database WHERE datname = $1", name
+        "SELECT datallowconn FROM pg_catalog.pg_database WHERE datname = $1", name
     )
     return allows
 
 
-async def _drop(connection: Connection, name: str) -> None:
+async def _drop(connection: Connection, target: Target, name: str) -> None:
+    await check_connection(connection, target)
     if await _allows_connections(connection, name) is None:
         return
     logger.info("Dropping database %s", name)

@@ -164,6 +164,14 @@ class TestReset:
         assert problem(await replace(client, token)) == (404, "no-such-reset")
         assert (await log_in(client, user, PASSWORD)).status_code == 200
 
+    async def test_ends_every_access_token(self, client: httpx.AsyncClient, user: User, token: str) -> None:
+        credentials = {"email": user.email, "password": PASSWORD}
+        access_token = (await client.post("/api/v1/auth/login", json=credentials)).json()["access_token"]
+        headers = {"Authorization": f"Bearer {access_token}"}
+        assert (await client.get("/api/v1/auth/me", headers=headers)).status_code == 200
+        assert (await replace(client, token)).status_code == 204
+        assert (await client.get("/api/v1/auth/me", headers=headers)).status_code == 401
+
     async def test_ends_every_login(self, client: httpx.AsyncClient, user: User, token: str) -> None:
         logins = [(await log_in(client, user, PASSWORD)).json()["refresh_token"] for _ in range(2)]
         await replace(client, token)

@@ -88,7 +88,8 @@ def dumped(engine: object, content: object, tmp_path: Path) -> Path:
 
 def restore(engine: object, path: Path) -> dict[str, int]:
     with path.open("rb", buffering=0) as file:
-        rows: dict[str, int] = archive.restore(engine, DATABASE, path, file)["rows"]
+        rows: dict[str, int] = archive.restore_beside(engine, DATABASE, path, file, unverified=True)
+    archive.postgres_restore.replace(engine, DATABASE)
     return rows
 
 

@@ -343,3 +343,39 @@ def test_another_server_with_the_same_oid(
 def test_a_malformed_identity(init: Init, database: Database, form: str) -> None:
     wrong = form.format(*database.identity.split(":"))
     init.refused(6, database, database.environ | {"TEST_DATABASE_IDENTITY": wrong})
+
+
+# Layers 4 to 6: what a session's own temporary tables say instead of the catalogs.
+
+SHADOWS = """
+    CREATE FUNCTION shadow() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF session_user = '{user}' THEN
+            CREATE TEMP TABLE pg_roles AS SELECT * FROM pg_catalog.pg_roles WHERE false;
+            CREATE TEMP TABLE pg_db_role_setting AS
+                SELECT {oid}::oid AS setdatabase, 0::oid AS setrole, ARRAY['{mark}=on'] AS setconfig;
+            CREATE TEMP TABLE pg_database AS
+                SELECT {oid}::oid AS oid, datname, datacl, datallowconn FROM pg_catalog.pg_database;
+        END IF;
+    END $$;
+    CREATE EVENT TRIGGER shadow ON login EXECUTE FUNCTION shadow();
+    ALTER EVENT TRIGGER shadow ENABLE ALWAYS;
+"""
+
+
+@pytest.mark.parametrize(
+    ("layer", "disposable", "role"), [(4, True, "SUPERUSER"), (5, False, ""), (6, True, "")]
+)
+def test_temporary_tables_do_not_hide_the_catalogs(
+    init: Init, server: Server, layer: int, disposable: bool, role: str
+) -> None:
+    owner = f"shadow_{secrets.token_hex(4)}"
+    database = server.prepare(f"{owner}_test", owner=owner, disposable=disposable)
+    system, oid = database.identity.split(":")
+    environ = database.environ | {"TEST_DATABASE_IDENTITY": f"{system}:{int(oid) + (layer == 6)}"}
+    database.sql(SHADOWS.format(user=owner, mark=MARK, oid=int(oid) + (layer == 6)))
+    if role:
+        server.sql(f"ALTER ROLE {owner} {role}")
+    run = init(environ)
+    assert run.code == 3, run.err
+    assert run.err.startswith(f"init_test_db: refused by layer {layer} ("), run.err
+    assert database.sql("SELECT count(*) FROM public.precious") == "1"

@@ -1,6 +1,7 @@
 """The databases of parallel test workers: cloned from the template, closed to others, guarded as the rest."""
 
 import asyncio
+import secrets
 from typing import Any
 
 import asyncpg
@@ -16,6 +17,12 @@ DATABASES = """
         SELECT FROM aclexplode(coalesce(datacl, acldefault('d', datdba)))
         WHERE grantee = 0 AND privilege_type = 'CONNECT'
     ) FROM pg_database WHERE true
+"""
+
+
+WAITING = """
+    SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE locktype = 'advisory' AND NOT granted AND datname = '{database}'
 """
 
 
@@ -135,6 +142,43 @@ def test_the_layer_on_the_connection(server: Server, loop: asyncio.Runner, act: 
         loop.run(act(database.environ, "gw0"))
     assert caught.value.layer == 4
     assert database.fingerprint() == before
+
+
+@pytest.mark.parametrize("act", [test_databases.clone, test_databases.drop])
+def test_the_layer_is_checked_again_right_before_the_drop(
+    init: Init, server: Server, loop: asyncio.Runner, act: Any
+) -> None:
+    """What waits for an initialisation to end may find another server than it connected to."""
+    owner = f"upstart_{act.__name__}"
+    database = server.prepare(f"{owner}_test", owner=owner)
+
+    async def overtaken() -> None:
+        holder = await database.connect()
+        await holder.execute(f"SELECT pg_advisory_lock({test_databases.LOCK})")
+        waiting = asyncio.create_task(act(database.environ, "gw0"))
+        async with asyncio.timeout(4):
+            while server.sql(WAITING.format(database=database.name)) == "0":  # noqa: ASYNC110 - the server tells
+                await asyncio.sleep(0.05)
+        server.sql(f"ALTER ROLE {owner} SUPERUSER")
+        await holder.close()
+        await waiting
+
+    with pytest.raises(RefusalError) as caught:
+        loop.run(overtaken())
+    assert caught.value.layer == 4
+    assert f"{database.name}_gw0" in server.databases()
+
+
+def test_a_name_that_is_percent_encoded(init: Init, server: Server, loop: asyncio.Runner) -> None:
+    """Layer 3 decodes it, and so do the migrations, the template and the workers' copies."""
+    database = server.prepare("50% off: ünï/test_test", owner=f"owner_{secrets.token_hex(4)}")
+    run = init(database.environ)
+    assert run.code == 0, run.err
+    assert database.schema() == "new"
+    name = loop.run(test_databases.clone(database.environ, "gw3"))
+    assert name == f"{database.name}_gw3"
+    loop.run(test_databases.drop(database.environ, "gw3"))
+    assert name not in server.databases()
 
 
 def test_only_names_of_workers(scratch: Database, loop: asyncio.Runner) -> None:

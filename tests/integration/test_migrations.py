@@ -1,8 +1,10 @@
 """Up, down and up again, in a database of the test's own."""
 
 import asyncio
+import shutil
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -10,12 +12,13 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from src.core import init_db, migrate
+from src.core import init_db, migrate, revisions
 from src.core.config import ConfigurationError, OwnerSettings
 from src.core.migrate import (
     alembic_config,
     downgrade,
     in_transaction,
+    merged_revision,
     new_revision,
     run_migrations,
     schema_differences,
@@ -87,8 +90,9 @@ async def test_down_and_up_again_with_rows_present(scratch: OwnerSettings) -> No
 async def test_every_step_goes_down_and_up(scratch: OwnerSettings) -> None:
     """One revision at a time: a downgrade that forgets something makes the next upgrade fail."""
     await downgrade(scratch, "base")
-    script = ScriptDirectory.from_config(alembic_config())
-    for revision in reversed([item.revision for item in script.walk_revisions()]):
+    with alembic_config() as config:
+        history = [item.revision for item in ScriptDirectory.from_config(config).walk_revisions()]
+    for revision in reversed(history):
         await upgrade(scratch, revision)
         await downgrade(scratch, "-1")
         await upgrade(scratch, revision)
@@ -140,8 +144,11 @@ async def test_init_db_reports_a_damaged_schema(scratch: OwnerSettings) -> None:
 
 async def test_alembic_alone_changes_nothing(scratch: OwnerSettings) -> None:
     """Whoever runs it without our command has neither connection nor the name of the app's role."""
-    with pytest.raises(RuntimeError, match=r"python -m src\.core\.migrate"):
-        command.upgrade(alembic_config(), "head")
+    with (
+        alembic_config() as config,
+        pytest.raises(RuntimeError, match=r"python -m src\.core\.migrate"),
+    ):
+        command.upgrade(config, "head")
     await downgrade(scratch, "base")
     with pytest.raises(RuntimeError, match="no runtime role"):
         await in_transaction(scratch, lambda connection: run_migrations(connection, ""))
@@ -170,6 +177,92 @@ async def test_create_refuses_to_make_nothing(scratch: OwnerSettings) -> None:
         scratch, lambda connection: new_revision(connection, "Nothing", empty=True)
     )
     assert "def upgrade() -> None:\n    pass\n" in content
+
+
+async def test_create_writes_a_changed_check(scratch: OwnerSettings) -> None:
+    """As where a model's list of values has changed: the old constraint goes, the model's comes."""
+    for statement in changed_check("'pending', 'active'"):
+        await in_transaction(scratch, lambda connection, sql=statement: connection.execute(text(sql)))
+    _, content = await in_transaction(
+        scratch, lambda connection: new_revision(connection, "More states", empty=False)
+    )
+    upgrade_part, _, downgrade_part = content.partition("def downgrade")
+    name = "ck_provider_connections_status_known"
+    assert f"op.drop_constraint(op.f('{name}'), 'provider_connections', type_='check')" in upgrade_part
+    assert f"op.create_check_constraint(op.f('{name}'), 'provider_connections', " in upgrade_part
+    assert "'revoked'" in upgrade_part
+    assert "'revoked'" not in downgrade_part
+
+
+def changed_check(values: str) -> list[str]:
+    constraint = "ck_provider_connections_status_known"
+    return [
+        f"ALTER TABLE provider_connections DROP CONSTRAINT {constraint}",
+        f"ALTER TABLE provider_connections ADD CONSTRAINT {constraint} CHECK (status IN ({values}))",
+    ]
+
+
+@pytest.fixture
+def versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the revisions as they are, for a test that adds some."""
+    folder = tmp_path / "versions"
+    shutil.copytree(revisions.VERSIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(revisions, "VERSIONS", folder)
+    return folder
+
+
+def add_revision(versions: Path, name: str) -> None:
+    (head,) = heads()
+    content = (
+        f"revision = '{name}'\ndown_revision = '{head}'\n\n\ndef upgrade(): pass\ndef downgrade(): pass\n"
+    )
+    (versions / f"{name}.py").write_text(content, encoding="utf-8")
+
+
+async def test_two_heads_and_their_merge(scratch: OwnerSettings, versions: Path, tmp_path: Path) -> None:
+    (head,) = heads()
+    add_revision(versions, "first")
+    first = (versions / "first.py").rename(tmp_path / "first.py")
+    add_revision(versions, "second")
+    first.rename(versions / "first.py")
+    with pytest.raises(ConfigurationError, match=r"2 heads, first, second.*`make migrate-merge`"):
+        await upgrade(scratch)
+    with pytest.raises(ConfigurationError, match="`make migrate-merge`"):
+        await in_transaction(scratch, lambda connection: new_revision(connection, "More", empty=True))
+    assert await in_transaction(scratch, current) == {head}
+
+    name, content = merged_revision()
+    (versions / name).write_text(content, encoding="utf-8")
+    await upgrade(scratch)
+    assert await in_transaction(scratch, current) == heads()
+    with pytest.raises(ConfigurationError, match="one head"):
+        merged_revision()
+
+
+async def test_a_database_ahead_of_the_code(scratch: OwnerSettings, versions: Path) -> None:
+    (head,) = heads()
+    add_revision(versions, "newer")
+    await upgrade(scratch)
+    (versions / "newer.py").rename(versions.parent / "newer.py")
+    said = f"at revision newer, which this code does not have.*`make migrate-down REVISION={head}`"
+    with pytest.raises(ConfigurationError, match=said):
+        await upgrade(scratch)
+    with pytest.raises(ConfigurationError, match=said):
+        await downgrade(scratch, "-1")
+    with pytest.raises(ConfigurationError, match=said):
+        await in_transaction(scratch, lambda connection: new_revision(connection, "More", empty=True))
+    assert await in_transaction(scratch, current) == {"newer"}
+
+    (versions.parent / "newer.py").rename(versions / "newer.py")
+    await downgrade(scratch, head)
+    assert await in_transaction(scratch, current) == {head}
+
+
+async def test_a_module_beside_the_revisions(scratch: OwnerSettings, versions: Path) -> None:
+    (versions / "helpers.py").write_text("def money(): return 1\n", encoding="utf-8")
+    await downgrade(scratch, "-1")
+    await upgrade(scratch)
+    assert await in_transaction(scratch, current) == heads()
 
 
 async def test_create_wants_the_head(scratch: OwnerSettings) -> None:

@@ -89,6 +89,11 @@ async def opened(flow: OAuthFlow, user: User, provider: Provider) -> tuple[Opene
     return flow_opened, {"state": flow_opened.state, "code": "C0de"}
 
 
+SLOPPY = b"""{"access_token": "a", "token_type": "bearer ", "expires_in": "1799.5", "refresh_token": "",
+    "id_token": null, "scope": ["api"], "error": null, "unknown": 1}"""
+
+
+@pytest.mark.parametrize("raw", [http(TOKENS), http(SLOPPY), http(SLOPPY, "201 Created", "text/plain")])
 async def test_what_is_good_is_taken(
     flow: OAuthFlow,
     app_settings: Settings,
@@ -96,10 +101,11 @@ async def test_what_is_good_is_taken(
     user: User,
     provider: Provider,
     asked_at: Callable[[str], None],
+    raw: bytes,
 ) -> None:
     """So that it is not something else that refuses the others."""
     way, answer = await opened(flow, user, provider)
-    async with answering(app_settings, http(TOKENS)) as url:
+    async with answering(app_settings, raw) as url:
         asked_at(url)
         response = await flow.complete(answer, way.cookies)
     assert response.status_code == 200, response.text
@@ -111,10 +117,8 @@ async def test_what_is_good_is_taken(
     [
         (http(b'{"token_type": "Bearer"}'), 0, ANSWER_INVALID, "invalid_access_token"),
         (http(TOKENS.replace(b"Bearer", b"mac")), 0, ANSWER_INVALID, "invalid_token_type"),
-        (http(TOKENS.replace(b"1800", b"-1")), 0, ANSWER_INVALID, "invalid_expires_in"),
-        (http(TOKENS.replace(b"1800", b"1e999")), 0, ANSWER_INVALID, "invalid_expires_in"),
         (http(b"[" * 60_000), 0, ANSWER_INVALID, "not_json"),
-        (http(TOKENS, "200 OK", "text/html"), 0, ANSWER_INVALID, "content_type"),
+        (http(b"<html>Signed in", "200 OK", "text/html"), 0, ANSWER_INVALID, "content_type"),
         (
             http(gzip.compress(b" " * 10_000_000), "200 OK", "application/json", "Content-Encoding: gzip"),
             0,

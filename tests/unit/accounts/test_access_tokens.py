@@ -44,7 +44,20 @@ def test_a_token_is_good_for_half_an_hour() -> None:
     almost = datetime.now(UTC) - timedelta(minutes=29)
     assert access_tokens.read(access_tokens.issue(USER, KEY, now=almost), KEY).user_id == USER
     with pytest.raises(InvalidAccessTokenError):
-        access_tokens.read(access_tokens.issue(USER, KEY, now=NOW - timedelta(minutes=30)), KEY)
+        access_tokens.read(access_tokens.issue(USER, KEY, now=NOW - timedelta(minutes=30, seconds=10)), KEY)
+
+
+@pytest.mark.parametrize("seconds", [5, -1805])
+def test_clocks_that_differ_a_little(seconds: int) -> None:
+    """Issued by a host whose clock is ahead, or expired by one's own."""
+    token = access_tokens.issue(USER, KEY, now=datetime.now(UTC) + timedelta(seconds=seconds))
+    assert access_tokens.read(token, KEY).user_id == USER
+
+
+def test_clocks_that_differ_more() -> None:
+    token = access_tokens.issue(USER, KEY, now=datetime.now(UTC) + timedelta(seconds=60))
+    with pytest.raises(InvalidAccessTokenError):
+        access_tokens.read(token, KEY)
 
 
 def test_these_claims_are_complete() -> None:
@@ -63,7 +76,7 @@ def test_no_claim_may_be_missing(claim: str) -> None:
         ("iss", "somebody"),
         ("aud", "another-api"),
         ("aud", []),
-        ("exp", NOW - timedelta(seconds=1)),
+        ("exp", NOW - timedelta(seconds=11)),
         ("iat", NOW + timedelta(hours=1)),
         ("nbf", NOW + timedelta(hours=1)),
         ("sub", ""),

@@ -14,6 +14,11 @@ from tests.properties import given, st
         ("ann@EXÄMPLE.org", "ann@xn--exmple-cua.org"),
         ("ann@xn--exmple-cua.org", "ann@xn--exmple-cua.org"),
         ("o'hara@example.org", "o'hara@example.org"),
+        ("Ann@Shop.TEST", "ann@shop.test"),
+        ("ann@shop.local", "ann@shop.local"),
+        ("ann@localhost", "ann@localhost"),
+        ("ann@mail.localhost", "ann@mail.localhost"),
+        ("ann@mailhost", "ann@mailhost"),
     ],
 )
 def test_an_address_is_normalised(given_: str, normal: str) -> None:
@@ -22,13 +27,32 @@ def test_an_address_is_normalised(given_: str, normal: str) -> None:
 
 @pytest.mark.parametrize(
     "given_",
-    ["", "ann", "ann@", "@example.org", "ann@example", "a@b@example.org", "änn@example.org", "ann@[::1]"],
+    ["", "ann", "ann@", "@example.org", "ann@.test", "a@b@example.org", "änn@example.org", "ann@[::1]"],
 )
 def test_what_is_no_address_is_refused_without_being_repeated(given_: str) -> None:
     with pytest.raises(
         ValueError, match=r"^is not an e-mail address \(before the @, only ASCII is accepted\)$"
     ):
         addresses.normalise(given_)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("ann@example.org", True),
+        ("ann@contest.org", True),
+        ("ann@localhost.org", True),
+        ("ann@shop.test", False),
+        ("ann@shop.local", False),
+        ("ann@localhost", False),
+        ("ann@mail.localhost", False),
+        ("ann@shop.invalid", False),
+        ("ann@mailhost", False),
+        ("ann@shop.123", False),
+    ],
+)
+def test_where_mail_can_be_sent_from_anywhere(address: str, expected: bool) -> None:
+    assert addresses.is_on_the_internet(addresses.normalise(address)) is expected
 
 
 @given(st.emails() | st.text() | st.tuples(st.text(), st.text()).map("@".join))

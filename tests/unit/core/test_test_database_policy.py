@@ -1,10 +1,12 @@
 """Layers 1 to 3 and the form of the identity: one row per clause, then generated cases."""
 
+import re
 from urllib.parse import quote
 
 import pytest
 from sqlalchemy import make_url
 
+from src.core.server import SOURCE
 from src.core.test_database_policy import (
     RefusalError,
     Target,
@@ -344,6 +346,14 @@ def test_no_worker(worker: str) -> None:
 )
 def test_databases_that_are_no_workers(name: str) -> None:
     assert not read_target(GOOD).is_worker(name)
+
+
+@pytest.mark.parametrize("module", ["test_databases", "test_database_rebuild"])
+def test_every_catalog_is_named_with_its_schema(module: str) -> None:
+    """Or a session's temporary table of that name is read instead."""
+    source = (SOURCE / "core" / f"{module}.py").read_text(encoding="utf-8")
+    assert "pg_catalog.pg_database" in source
+    assert re.findall(r"(?:FROM|JOIN|,)\s+pg_(?!catalog|temp)\w+", source) == []
 
 
 # What PostgreSQL and the protocol can carry: anything printable.

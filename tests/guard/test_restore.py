@@ -1,0 +1,187 @@
+"""Dumps that must not replace a database, and harmless ones that must: the application's own schema.
+
+What the playbook does is done here with the same parts: the dump is restored beside, the result is migrated
+and compared with the models by `python -m src.core.init_db`, and only then it replaces the present database.
+"""
+
+import contextlib
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.by_path import ROOT
+from tests.guard.portfolio import (
+    AUDITED,
+    CONTENT,
+    FINGERPRINT,
+    NAME,
+    PROGRAM,
+    ROWS,
+    Portfolio,
+    archive,
+    init_db,
+)
+from tests.guard.scratch import Server
+
+
+@pytest.fixture(scope="module")
+def portfolio(other_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portfolio]:
+    database = other_server.prepare(NAME, owner="portfolio_owner", disposable=False)
+    made = Portfolio(database, archive.Server(other_server.container.id), tmp_path_factory.mktemp("dumps"))
+    made.psql("DROP TABLE precious")
+    made.psql(f"DROP DATABASE {NAME}_gw0", "postgres")
+    assert init_db(database, NAME) == ""
+    made.psql(ROWS)
+    made.psql(AUDITED)
+    yield made
+    made.psql(f"DROP DATABASE {NAME} WITH (FORCE)", "postgres")
+
+
+def flipped(position: Callable[[bytes], int]) -> Callable[[Portfolio], Path]:
+    def make(portfolio: Portfolio) -> Path:
+        path = portfolio.dump()
+        data = bytearray(path.read_bytes())
+        data[position(bytes(data))] ^= 0x01
+        path.write_bytes(data)
+        return path
+
+    return make
+
+
+def cut(share: float) -> Callable[[Portfolio], Path]:
+    def make(portfolio: Portfolio) -> Path:
+        path = portfolio.dump()
+        path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+        return path
+
+    return make
+
+
+WITH_A_PROGRAM = [
+    f"CREATE FUNCTION run() RETURNS int LANGUAGE plpgsql AS $$ BEGIN {PROGRAM}; RETURN 1; END $$",
+    "CREATE MATERIALIZED VIEW harmless AS SELECT run()",
+]
+REFUSED: dict[str, Callable[[Portfolio], Path]] = {
+    "one bit in a table's name": flipped(lambda data: data.index(b"CREATE TABLE public.users") + 20),
+    "one bit in a command": flipped(lambda data: data.index(b"COPY public.users") + 1),
+    "one bit in the rows": flipped(lambda data: len(data) - 2000),
+    "one bit in the version": flipped(lambda data: 5),
+    **{f"{share:.0%} of it": cut(share) for share in (0, 0.01, 0.3, 0.6, 0.9, 0.999)},
+    "the schema only": lambda portfolio: portfolio.dump("--schema-only"),
+    "the rows only": lambda portfolio: portfolio.dump("--data-only"),
+    "without the rows of one table": lambda portfolio: portfolio.dump("--exclude-table-data=users"),
+    "without the audit log": lambda portfolio: portfolio.dump("--exclude-table=provider_audit_logs"),
+    "the audit log only": lambda portfolio: portfolio.dump("--table=provider_audit_logs"),
+    "without the revision": lambda portfolio: portfolio.dump("--exclude-table=alembic_version"),
+    "of another database": lambda portfolio: portfolio.dump(source="postgres"),
+    "empty": lambda portfolio: portfolio.of_another(),
+    "of another project": lambda portfolio: portfolio.of_another(
+        "CREATE TABLE articles (id int); INSERT INTO articles VALUES (1)"
+    ),
+    "of another project with the same table": lambda portfolio: portfolio.of_another(
+        "CREATE TABLE users (id int); CREATE TABLE alembic_version (version_num text)"
+    ),
+    "of another project's revision": lambda portfolio: portfolio.altered(
+        "UPDATE alembic_version SET version_num = 'f00d'"
+    ),
+    "no revision recorded": lambda portfolio: portfolio.altered("DELETE FROM alembic_version"),
+    "a column less": lambda portfolio: portfolio.altered("ALTER TABLE users DROP COLUMN name"),
+    "a table more": lambda portfolio: portfolio.altered("CREATE TABLE more (id int)"),
+    "a check less": lambda portfolio: portfolio.altered(
+        "ALTER TABLE providers DROP CONSTRAINT ck_providers_alias_not_empty"
+    ),
+    # The function runs when the view is filled, which is while the dump is restored.
+    "a view that runs a program": lambda portfolio: portfolio.altered(*WITH_A_PROGRAM),
+    "an event trigger": lambda portfolio: portfolio.altered(
+        "CREATE FUNCTION on_login() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN END $$",
+        "CREATE EVENT TRIGGER on_login ON login EXECUTE FUNCTION on_login()",
+    ),
+    "an extension that the database lacks": lambda portfolio: portfolio.altered("CREATE EXTENSION dblink"),
+    "a publication of all": lambda portfolio: portfolio.altered(
+        "CREATE PUBLICATION all_of_it FOR ALL TABLES"
+    ),
+    "text": lambda portfolio: portfolio.dump("-Fp"),
+    "tar": lambda portfolio: portfolio.dump("-Ft"),
+}
+ACCEPTED: dict[str, Callable[[Portfolio], Path]] = {
+    "as it is": lambda portfolio: portfolio.dump(),
+    "uncompressed": lambda portfolio: portfolio.dump("-Z0"),
+    "compressed most": lambda portfolio: portfolio.dump("-Z9"),
+    "without owners": lambda portfolio: portfolio.dump("--no-owner"),
+    "without comments": lambda portfolio: portfolio.dump("--no-comments"),
+    "rows in other places": lambda portfolio: portfolio.altered("CLUSTER users USING pk_users"),
+    "with a view": lambda portfolio: portfolio.altered("CREATE VIEW names AS SELECT name FROM users"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_refused_and_nothing_is_touched(portfolio: Portfolio, kind: str) -> None:
+    path = REFUSED[kind](portfolio)
+    # Making such a dump has run the program, too.
+    portfolio.database.server.container.exec_run("rm -f /tmp/run-by-the-dump")
+    before = portfolio.psql(FINGERPRINT)
+    with pytest.raises(archive.Problem):
+        portfolio.restore(path)
+    assert portfolio.psql(FINGERPRINT) == before
+    assert portfolio.database.server.container.exec_run("ls /tmp/run-by-the-dump").exit_code != 0
+
+
+@pytest.mark.parametrize("kind", ACCEPTED)
+def test_accepted(portfolio: Portfolio, kind: str) -> None:
+    path = ACCEPTED[kind](portfolio)
+    before = portfolio.psql(CONTENT)
+    portfolio.psql("DELETE FROM users")
+    portfolio.restore(path)
+    assert portfolio.psql(CONTENT) == before
+    assert portfolio.psql("SELECT count(*) FROM pg_roles WHERE rolname ~ 'restor'") == "0"
+    owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'"
+    assert portfolio.psql(owners) == portfolio.database.user
+
+
+@pytest.mark.parametrize("entry", [0, 4])
+def test_one_bit_in_the_list_of_contents_loses_nothing(portfolio: Portfolio, entry: int) -> None:
+    """pg_restore may understand the entry all the same: refused, or nothing is different."""
+    path = flipped(lambda data: [found.start() for found in re.finditer(b"TABLE DATA", data)][entry] + 6)(
+        portfolio
+    )
+    before = portfolio.psql(CONTENT)
+    with contextlib.suppress(archive.Problem):
+        portfolio.restore(path)
+    assert portfolio.psql(CONTENT) == before
+
+
+def test_of_an_older_revision(portfolio: Portfolio) -> None:
+    """It is brought to the code's revision before anything is replaced."""
+    command = [sys.executable, "-m", "src.core.migrate", "downgrade", "-1"]
+    environ = {
+        name: value for name, value in portfolio.database.environ.items() if name != "TEST_DATABASE_IDENTITY"
+    }
+    subprocess.run(command, cwd=ROOT, env=environ, check=True, capture_output=True, timeout=120)
+    revision = portfolio.psql("SELECT version_num FROM alembic_version")
+    path = portfolio.dump()
+    portfolio.restore(path)
+    assert portfolio.psql("SELECT version_num FROM alembic_version") > revision
+    assert portfolio.psql("SELECT count(*) FROM users") == "500"
+
+
+def test_without_a_checksum_only_if_asked_for(portfolio: Portfolio) -> None:
+    path = portfolio.dump()
+    before = portfolio.psql(FINGERPRINT)
+    with pytest.raises(archive.Problem, match=r"no checksum beside it.*-e backup_unverified=true"):
+        portfolio.restore(path, unverified=False)
+    assert portfolio.psql(FINGERPRINT) == before
+
+
+@pytest.mark.parametrize("unverified", [False, True])
+def test_a_checksum_that_differs_is_always_refused(portfolio: Portfolio, unverified: bool) -> None:
+    path = portfolio.dump()
+    archive.sums_of(path).write_text("0" * 64 + f"  {path.name}\n")
+    try:
+        with pytest.raises(archive.Problem, match=r"it is not what .* says"):
+            portfolio.restore(path, unverified)
+    finally:
+        archive.sums_of(path).unlink()
