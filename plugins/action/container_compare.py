@@ -49,11 +49,6 @@ options:
     type: list
     elements: str
     required: true
-  faults:
-    description: Messages about settings that contradict each other; any of them is a failure.
-    type: list
-    elements: str
-    default: []
   hash_label:
     description: The label that holds a declaration's hash.
     type: str
@@ -119,15 +114,12 @@ class ActionModule(ActionBase):
                 "networks": {"type": "list", "elements": "dict", "default": []},
                 "labels": {"type": "dict", "required": True},
                 "identity_labels": {"type": "list", "elements": "str", "required": True},
-                "faults": {"type": "list", "elements": "str", "default": []},
                 "hash_label": {"type": "str", "required": True},
                 "log": {"type": "dict", "required": True},
                 "probes": {"type": "list", "elements": "dict", "default": []},
                 "refuse": {"type": "bool", "default": True},
             }
         )
-        if arguments["faults"]:
-            return result | {"failed": True, "msg": "\n".join(arguments["faults"])}
         specs, networks = arguments["specs"], arguments["networks"]
         volumes = declared_volumes(specs)
         names = {entry["name"] for entry in [*specs, *networks, *volumes]} | {
