@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 from ansible_collections.dashtam.stack.plugins.filter.containers import container_hash, container_redact
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, engine_containers
 
@@ -45,6 +46,8 @@ problem:
   type: str
 """
 
+display = Display()
+
 # On a machine with two processors more at a time would delay the first, which takes longest to become ready.
 AT_A_TIME = 2
 
@@ -68,6 +71,8 @@ class ActionModule(ActionBase):
         )
         states = {each["name"]: each["state"] for each in arguments["states"]}
         specs = [spec for spec in arguments["specs"] if states[spec["name"]] != "running"]
+        if specs:
+            display.display(f"Starting {', '.join(spec['name'] for spec in specs)} ...")
 
         def apply(spec: dict[str, Any]) -> str:
             labels = spec["labels"] | {arguments["hash_label"]: container_hash(spec)}

@@ -128,6 +128,7 @@ class ActionModule(ActionBase):
         images = sorted({spec["image"] for spec in specs})
         with engine.client() as client:
             found = survey(client, names, arguments["labels"], images=images, environments=True)
+            version = client.api_version
         ours = {
             spec["name"]: found["containers"][spec["name"]]
             for spec in specs
@@ -136,7 +137,7 @@ class ActionModule(ActionBase):
                 {label: spec["labels"].get(label, "") for label in arguments["identity_labels"]},
             )
         }
-        with Look(arguments["probes"], ours) as look:
+        with Look(arguments["probes"], ours, version) as look:
             compared = self._compare(found, arguments)
             seconds = look.seconds()
         ready = set(seconds) == {spec["name"] for spec in specs} and not compared.pop("differing", True)

@@ -99,14 +99,16 @@ def reason(error: Exception) -> str:
     return system[-1] if system else text.splitlines()[0]
 
 
-def connect(timeout: float = 60) -> docker.APIClient:
+def connect(timeout: float = 60, version: str = "auto") -> docker.APIClient:
     """Return a client of the engine's API, which the caller closes.
 
     :param timeout: seconds that each answer may take.
+    :param version: the API's version, if another client of the same engine has found it out.
     :raises EngineError: there is no such context.
     :raises docker.errors.DockerException: the engine does not answer.
     """
-    return docker.from_env(timeout=timeout, environment=os.environ | address().environment).api
+    environment = os.environ | address().environment
+    return docker.from_env(timeout=timeout, version=version, environment=environment).api
 
 
 @contextmanager

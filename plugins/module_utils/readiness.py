@@ -44,15 +44,18 @@ class Look:
     for it, and says what is wrong.
     """
 
-    def __init__(self, probes: list[dict[str, Any]], containers: Mapping[str, dict[str, Any]]) -> None:
+    def __init__(
+        self, probes: list[dict[str, Any]], containers: Mapping[str, dict[str, Any]], version: str
+    ) -> None:
         """Begin to ask.
 
         :param probes: what ``container_wait`` takes as ``containers``.
         :param containers: name to what the engine's inspect says, of the containers that may be asked.
+        :param version: the version of the engine's API.
         """
         self._pool = ThreadPoolExecutor(max_workers=len(probes) or 1)
         self._asked: dict[str, Future[float | None]] = {
-            probe["name"]: self._pool.submit(_ready_since, probe, containers[probe["name"]]["State"])
+            probe["name"]: self._pool.submit(_ready_since, probe, containers[probe["name"]]["State"], version)
             for probe in probes
             if probe["name"] in containers and containers[probe["name"]]["State"]["Status"] == "running"
         }
@@ -74,13 +77,13 @@ class Look:
         return {name: seconds for name, seconds in answers.items() if seconds is not None}
 
 
-def _ready_since(probe: dict[str, Any], state: dict[str, Any]) -> float | None:
+def _ready_since(probe: dict[str, Any], state: dict[str, Any], version: str) -> float | None:
     if (state.get("Health") or {}).get("Status") == "unhealthy":
         return None
     # A question that is answered with nothing has been answered by a server that is ready.
     question = probe.get("question") or {"command": probe["ready"]}
     try:
-        client = engine.connect()
+        client = engine.connect(version=version)
         try:
             answer = ask(client, probe["name"], question)
         finally:
