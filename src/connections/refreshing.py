@@ -14,16 +14,14 @@ connection is marked expired, and the user is told to connect again.
 
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
-from redis.exceptions import RedisError
 from sqlalchemy import select
 from sqlmodel import col
 
-from src.connections import audit, providers, tokens
+from src.connections import audit, providers, refresh_lock, tokens
 from src.connections.audit import Action, Subject
 from src.connections.context import PROVIDER_PROBLEMS, Context, provider_problem
 from src.connections.oauth_client import ConsentLostError, Grant, ProviderError
@@ -36,10 +34,6 @@ from src.models import Provider, ProviderAuditLog, ProviderConnection, ProviderT
 from src.models.provider import ConnectionStatus
 
 AHEAD = timedelta(minutes=5)
-# Seconds. A holder needs the provider's ten and the database's few.
-LOCK_LIFETIME = 30.0
-LOCK_PATIENCE = 20.0
-
 logger = logging.getLogger(__name__)
 
 
@@ -69,36 +63,11 @@ async def _refresh(context: Context, provider: Provider, is_due: Callable[[Provi
         return seen
     seen_version = _version(seen)
     await context.session.commit()
-    async with _lock(context, provider.id):
+    async with refresh_lock.held(context, provider.id):
         now = await providers.get(context.session, provider.user_id, provider.id)
         if _version(now) != seen_version:
             return _result_of_another(now, seen_version)
         return await _ask(context, now)
-
-
-@asynccontextmanager
-async def _lock(context: Context, provider_id: uuid.UUID) -> AsyncIterator[None]:
-    lock = context.redis.lock(
-        f"{context.settings.redis_key_prefix}oauth:refresh:{provider_id}",
-        timeout=LOCK_LIFETIME,
-        sleep=0.05,
-        blocking_timeout=LOCK_PATIENCE,
-    )
-    if not await lock.acquire():
-        raise Problem(
-            503,
-            "refresh-in-progress",
-            "These tokens are being refreshed. Try again soon.",
-            headers={"Retry-After": "5"},
-        )
-    try:
-        yield
-    finally:
-        try:
-            await lock.release()
-        except RedisError as error:
-            # It has expired, or will: that is no reason to call what was done a failure.
-            logger.warning("The lock for refreshing %s was not released: %s", provider_id, error)
 
 
 Version = tuple[object, ...]

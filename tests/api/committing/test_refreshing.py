@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from src.connections import refreshing, transport
+from src.connections import refresh_lock, transport
 from src.connections.audit import Action
 from src.core.config import Settings
 from src.models import Provider, ProviderConnection, ProviderToken, User
@@ -63,7 +63,7 @@ def release(fake_schwab: Served, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
         while not released.is_set():  # noqa: ASYNC110 - it is set in another thread
             await asyncio.sleep(0.01)
 
-    monkeypatch.setattr("src.fake_schwab.hold_back", until_released)
+    monkeypatch.setattr("src.fake_schwab.endpoints.hold_back", until_released)
     yield released.set
     released.set()
 
@@ -130,7 +130,7 @@ async def test_waiting_has_an_end(
     connected: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(refreshing, "LOCK_PATIENCE", 0.2)
+    monkeypatch.setattr(refresh_lock, "LOCK_PATIENCE", 0.2)
     async with redis.lock(f"{redis_prefix}oauth:refresh:{provider.id}", timeout=30):
         response = await flow.client.patch(url, headers=login(user))
     assert (response.status_code, code_of(response)) == (503, "refresh-in-progress")
