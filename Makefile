@@ -29,8 +29,8 @@ common = $(if $(INSTANCE),-e dashtam_instance=$(INSTANCE)) $(if $(PORT_OFFSET),-
 ci = -i inventories/ci
 every = -i inventories/dev -i inventories/test $(ci) $(if $(LIMIT),--limit $(LIMIT))
 limit = $(if $(LIMIT),--limit $(LIMIT) $(if $(filter ci,$(LIMIT)),$(ci)))
-# $(call pytest_args,arguments): without !unsafe, Ansible would run a template that is among them
-pytest_args = -e $(call quote,{"pytest_args": !unsafe $(call json_string,$(1))})
+# $(call pytest_args,arguments): without !unsafe, Ansible would run a template that is among them; of no text, it makes null
+pytest_args = $(if $(1),-e $(call quote,{"pytest_args": !unsafe $(call json_string,$(1))}))
 # $(call steps,JSON): which of init and pytest to do once the environment is up
 steps = -e $(call quote,{"test_steps": [$(1)]})
 

@@ -141,6 +141,23 @@ def test_arguments_for_pytest_are_text(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("target", ["test", "ci-test"])
+def test_no_arguments_for_pytest_select_all(tmp_path: Path, target: str) -> None:
+    copy = clean_plan.clone(tmp_path)
+    shutil.copy(ROOT / "Makefile", copy)
+    (copy / ".venv").symlink_to(Path(playbook.COMMAND).parents[1])
+    run = subprocess.run(
+        ["make", "--old-file=engine", target],
+        cwd=copy,
+        env=collection.outside() | {"DOCKER_HOST": "unix:///nowhere"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # What comes after the arguments were read.
+    assert "No Docker engine can be used at DOCKER_HOST=unix:///nowhere" in run.stdout + run.stderr
+
+
 def test_a_clone_has_line_ends_that_shells_and_containers_read(tmp_path: Path) -> None:
     clone = ["git", "clone", "--quiet", "-c", "core.autocrlf=true", str(ROOT), str(tmp_path / "clone")]
     subprocess.run(clone, check=True)
