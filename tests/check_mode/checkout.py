@@ -278,7 +278,8 @@ def copied(environment: str) -> Iterator[Checkout]:
     # As with an umask of 022: what the app's user may not read is a case of its own.
     subprocess.run(["chmod", "-R", "u+rwX,go=rX", folder], check=True)
     # Python would do so at the first run, and every file is looked at.
-    subprocess.run([sys.executable, "-m", "compileall", "-q", "plugins"], cwd=copy, check=True)
+    compiled = ("plugins", "playbooks/callback_plugins")
+    subprocess.run([sys.executable, "-m", "compileall", "-q", *compiled], cwd=copy, check=True)
     engine = docker.from_env()
     checkout = Checkout(copy, engine)
     try:
