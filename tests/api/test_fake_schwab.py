@@ -13,7 +13,7 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from src.core.config import ServerSettings, load
 from src.core.tls import client_context
-from src.fake_schwab import FakeSchwab
+from src.fake_schwab import FakeSchwab, endpoints
 from tests.api.fake_schwab import Served
 
 VERIFIER = "v" * 64
@@ -356,7 +356,7 @@ async def test_its_log_holds_nothing_secret(
     single = await code(http, fake_schwab)
     token = (await exchange(http, fake_schwab, code=single)).json()
     await refresh(http, fake_schwab, token["refresh_token"])
-    lines = [record.getMessage() for record in caplog.records if record.name == "src.fake_schwab"]
+    lines = [record.getMessage() for record in caplog.records if record.name == endpoints.__name__]
     assert lines == [
         "authorize answered 302",
         "token (authorization_code) answered 200",
