@@ -111,7 +111,7 @@ dev dev-up: engine ## the development environment, up and ready
 dev-down: engine ## its containers gone, its data kept
 	@$(call play,playbooks/down.yml --limit dev)
 
-dev-rebuild: engine ## its images anew, then up
+dev-rebuild: engine ## rebuild its images, then start it
 	@$(call play,playbooks/dev.yml -e images_rebuild=true)
 
 dev-status: engine ## what runs of it
@@ -154,7 +154,7 @@ migrate-merge: venv ## a revision that joins two heads, after two branches each 
 	file=src/migrations/versions/$$(printf "%s\n" "$$new" | head -n 1) && printf "%s\n" "$$new" | tail -n +2 >"$$file" \
 	&& chmod a+r "$$file" && echo "$$file"
 
-rotate-keys: ## encrypt dev's stored tokens anew, under the first key of ENCRYPTION_KEY
+rotate-keys: ## re-encrypt dev's stored tokens under the first key of ENCRYPTION_KEY
 	@$(call grouped,$(call container,dev,app); exec docker exec "$$1" python -m src.core.rotate_encryption_keys)
 
 backup: engine ## dev's database into backups/, verified
@@ -189,7 +189,7 @@ test-setup: engine ## the same, with a clean database
 test-down: engine ## the test environment gone
 	@$(call play,playbooks/down.yml --limit test)
 
-test-rebuild: engine ## its images anew, then up
+test-rebuild: engine ## rebuild its images, then start it
 	@$(call play,playbooks/test.yml $(call steps,) -e images_rebuild=true)
 
 test-status: engine ## what runs of it
@@ -224,7 +224,7 @@ lint: venv ## ansible-lint, yamllint, ruff, mypy
 plan: venv ## what each environment is, secrets masked, without an engine; LIMIT=test FORMAT=json, FORMAT=compose for docker compose
 	@$(call play,$(every) playbooks/plan.yml $(if $(FORMAT),-e plan_format=$(FORMAT)))
 
-drift: engine ## where what runs is otherwise than declared, and fail if it is; LIMIT=dev FORMAT=json
+drift: engine ## show how running environments differ from their declaration, and fail if they do; LIMIT=dev FORMAT=json
 	@$(call play,$(every) playbooks/drift.yml $(if $(FORMAT),-e drift_format=$(FORMAT)))
 
 status-all: engine ## what runs of dev, test and ci

@@ -78,7 +78,7 @@ def check(
 ) -> tuple[dict[str, int], list[str]]:
     """Return a dump's number of rows for each table, and its extensions.
 
-    :param unverified: do without a checksum, where there is none.
+    :param unverified: accept a dump whose checksum file is missing.
 
     Raises Problem unless the file is a whole dump of the database.
     """

@@ -21,7 +21,7 @@ NANOSECONDS = 1e9
 def in_bytes(value: Any) -> int:
     """Return the bytes of a size such as ``64M``, ``1.5G`` or ``0``.
 
-    :raises ValueError: it is none; the message is a sentence that begins with the value.
+    :raises ValueError: the text is not a size; the message is a sentence that begins with the value.
     """
     try:
         if not SIZE.fullmatch(str(value)):
@@ -34,7 +34,8 @@ def in_bytes(value: Any) -> int:
 def in_seconds(value: Any) -> float:
     """Return the seconds of a duration such as ``1m30s``.
 
-    :raises ValueError: it is none, or has no unit; the message is a sentence that begins with the value.
+    :raises ValueError: the text is not a duration, or has no unit; the message is a sentence that begins with
+        the value.
     """
     try:
         return float(convert_duration_to_nanosecond(value) / NANOSECONDS)

@@ -24,7 +24,7 @@ def create_engine(settings: Settings) -> AsyncEngine:
     """The engine of the runtime role. Nothing is connected yet.
 
     ``pool_pre_ping`` because the test initialisation, a restore or a restarted server ends connections that
-    wait in the pool; ``hide_parameters`` because hashes and encrypted tokens do not belong into tracebacks.
+    wait in the pool; ``hide_parameters`` because hashes and encrypted tokens do not belong in tracebacks.
     """
     # SQLAlchemy's own ``echo`` would add a handler, and with it a second line in another format.
     logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO if settings.db_echo else logging.WARNING)
