@@ -59,7 +59,7 @@ async def scratch() -> AsyncIterator[OwnerSettings]:
         yield of_database(name)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 async def owner_engine(settings: OwnerSettings) -> AsyncIterator[AsyncEngine]:
     engine = create_async_engine(sqlalchemy_url(settings.owner), poolclass=NullPool)
     yield engine
@@ -75,15 +75,20 @@ async def owner(owner_engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         await connection.rollback()
 
 
+@pytest.fixture(scope="session")
+async def runtime_engine(settings: OwnerSettings) -> AsyncIterator[AsyncEngine]:
+    engine = create_async_engine(sqlalchemy_url(settings.runtime), pool_size=1)
+    yield engine
+    await engine.dispose()
+
+
 @pytest.fixture
-async def runtime(settings: OwnerSettings) -> AsyncIterator[AsyncConnection]:
+async def runtime(runtime_engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """The connection of the app's role, in a transaction that is rolled back."""
-    engine = create_async_engine(sqlalchemy_url(settings.runtime), poolclass=NullPool)
-    async with engine.connect() as connection:
+    async with runtime_engine.connect() as connection:
         await connection.begin()
         yield connection
         await connection.rollback()
-    await engine.dispose()
 
 
 @pytest.fixture
