@@ -21,27 +21,32 @@ from ansible_collections.dashtam.stack.plugins.filter.containers import (
 )
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, host_ports
 from ansible_collections.dashtam.stack.plugins.module_utils.readiness import Look
-from ansible_collections.dashtam.stack.plugins.module_utils.survey import carries, survey
+from ansible_collections.dashtam.stack.plugins.module_utils.survey import survey
 
 DOCUMENTATION = """
 name: container_compare
 short_description: Say what differs between declared containers and the engine
 description:
-  - Changes nothing, and calls no module. Nothing it returns holds a secret.
+  - Changes nothing, and calls no module. What it returns as facts holds secrets, the rest does not.
   - Fails where an object bears a declared name and somebody else's labels.
 options:
   specs:
-    description: The containers (role C(container), C(container_specs)).
-    type: list
-    elements: dict
+    description:
+      - The name of the variable that is the list of containers (role C(container), C(container_specs)).
+      - A name, because the variable is resolved while the containers that run are asked; both take about as long.
+    type: str
     required: true
+  declarations:
+    description: Facts to set before that, as names of the facts and of the variables that become them.
+    type: dict
+    default: {}
   networks:
     description: Networks as dicts with C(name), C(internal) and C(labels); the rest need only exist.
     type: list
     elements: dict
     default: []
   labels:
-    description: Objects that carry these are part of the answer, declared or not.
+    description: Objects that carry these are part of the answer, declared or not. Only what carries them is asked.
     type: dict
     required: true
   identity_labels:
@@ -59,8 +64,8 @@ options:
     required: true
   probes:
     description:
-      - What the action C(container_wait) takes as C(containers). Those that run are asked meanwhile, so that
-        nobody has to wait where nothing differs.
+      - What the action C(container_wait) takes as C(containers). Those that run are asked, so that nobody has to
+        wait where nothing differs.
     type: list
     elements: dict
     default: []
@@ -110,7 +115,8 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, arguments = self.validate_argument_spec(
             argument_spec={
-                "specs": {"type": "list", "elements": "dict", "required": True},
+                "specs": {"type": "str", "required": True},
+                "declarations": {"type": "dict", "default": {}},
                 "networks": {"type": "list", "elements": "dict", "default": []},
                 "labels": {"type": "dict", "required": True},
                 "identity_labels": {"type": "list", "elements": "str", "required": True},
@@ -120,28 +126,25 @@ class ActionModule(ActionBase):
                 "refuse": {"type": "bool", "default": True},
             }
         )
-        specs, networks = arguments["specs"], arguments["networks"]
-        volumes = declared_volumes(specs)
-        names = {entry["name"] for entry in [*specs, *networks, *volumes]} | {
-            spec["network"] for spec in specs
-        }
-        images = sorted({spec["image"] for spec in specs})
-        with engine.client() as client:
+        with engine.client() as client, Look(arguments["probes"], arguments["labels"], client.api_version) as look:
+            facts = {
+                fact: self._resolved(variable) for fact, variable in arguments["declarations"].items()
+            }
+            self._templar.available_variables = self._templar.available_variables | facts
+            arguments["specs"] = self._resolved(arguments["specs"])
+            specs, networks = arguments["specs"], arguments["networks"]
+            named = [*specs, *networks, *declared_volumes(specs)]
+            names = {entry["name"] for entry in named} | {spec["network"] for spec in specs}
+            images = sorted({spec["image"] for spec in specs})
             found = survey(client, names, arguments["labels"], images=images, environments=True)
-            version = client.api_version
-        ours = {
-            spec["name"]: found["containers"][spec["name"]]
-            for spec in specs
-            if carries(
-                found["containers"].get(spec["name"], {}).get("Config", {}).get("Labels"),
-                {label: spec["labels"].get(label, "") for label in arguments["identity_labels"]},
-            )
-        }
-        with Look(arguments["probes"], ours, version) as look:
             compared = self._compare(found, arguments)
             seconds = look.seconds()
         ready = set(seconds) == {spec["name"] for spec in specs} and not compared.pop("differing", True)
-        return result | compared | {"changed": False, "ready": ready, "seconds": seconds}
+        answer = {"changed": False, "ready": ready, "seconds": seconds, "ansible_facts": facts}
+        return result | compared | answer
+
+    def _resolved(self, variable: str) -> Any:
+        return self._templar.resolve_variable_expression(variable)
 
     def _compare(self, found: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
         specs, networks, hash_label = (arguments[name] for name in ("specs", "networks", "hash_label"))

@@ -110,6 +110,8 @@ class ActionModule(ActionBase):
             argument_spec={
                 "path": {"type": "str", "required": True},
                 "content": {"type": "str", "required": True},
+                "facts": {"type": "bool", "default": False},
+                "over": {"type": "dict", "default": {}},
             }
         )
         path = Path(arguments["path"])
@@ -136,4 +138,6 @@ class ActionModule(ActionBase):
                 created=missing,
                 changed=missing or loose,
             )
+            if arguments["facts"]:
+                result["ansible_facts"] = local.values | local.variables | arguments["over"]
         return result

@@ -10,6 +10,7 @@ from typing import Any
 
 import docker
 from ansible_collections.dashtam.stack.plugins.module_utils import engine
+from ansible_collections.dashtam.stack.plugins.module_utils.survey import carries
 from docker.errors import APIError, DockerException
 from requests.exceptions import RequestException
 
@@ -44,20 +45,16 @@ class Look:
     for it, and says what is wrong.
     """
 
-    def __init__(
-        self, probes: list[dict[str, Any]], containers: Mapping[str, dict[str, Any]], version: str
-    ) -> None:
+    def __init__(self, probes: list[dict[str, Any]], labels: Mapping[str, str], version: str) -> None:
         """Begin to ask.
 
         :param probes: what ``container_wait`` takes as ``containers``.
-        :param containers: name to what the engine's inspect says, of the containers that may be asked.
+        :param labels: what a container has to carry to be asked: a question may hold secrets.
         :param version: the version of the engine's API.
         """
         self._pool = ThreadPoolExecutor(max_workers=len(probes) or 1)
         self._asked: dict[str, Future[float | None]] = {
-            probe["name"]: self._pool.submit(_ready_since, probe, containers[probe["name"]]["State"], version)
-            for probe in probes
-            if probe["name"] in containers and containers[probe["name"]]["State"]["Status"] == "running"
+            probe["name"]: self._pool.submit(_ready_since, probe, labels, version) for probe in probes
         }
 
     def __enter__(self) -> Look:
@@ -77,14 +74,17 @@ class Look:
         return {name: seconds for name, seconds in answers.items() if seconds is not None}
 
 
-def _ready_since(probe: dict[str, Any], state: dict[str, Any], version: str) -> float | None:
-    if (state.get("Health") or {}).get("Status") == "unhealthy":
-        return None
+def _ready_since(probe: dict[str, Any], labels: Mapping[str, str], version: str) -> float | None:
     # A question that is answered with nothing has been answered by a server that is ready.
     question = probe.get("question") or {"command": probe["ready"]}
     try:
         client = engine.connect(version=version)
         try:
+            found = client.inspect_container(probe["name"])
+            state = found["State"]
+            unhealthy = (state.get("Health") or {}).get("Status") == "unhealthy"
+            if state["Status"] != "running" or unhealthy or not carries(found["Config"]["Labels"], labels):
+                return None
             answer = ask(client, probe["name"], question)
         finally:
             client.close()
