@@ -33,7 +33,7 @@ options:
   specs:
     description:
       - The name of the variable that is the list of containers (role C(container), C(container_specs)).
-      - A name, because the variable is resolved while the containers that run are asked; both take about as long.
+      - A name, because the variable is resolved while the containers that run are asked, which takes as long.
     type: str
     required: true
   declarations:
@@ -46,7 +46,7 @@ options:
     elements: dict
     default: []
   labels:
-    description: Objects that carry these are part of the answer, declared or not. Only what carries them is asked.
+    description: Objects that carry these are part of the answer, declared or not; only they are asked.
     type: dict
     required: true
   identity_labels:
@@ -64,8 +64,8 @@ options:
     required: true
   probes:
     description:
-      - What the action C(container_wait) takes as C(containers). Those that run are asked, so that nobody has to
-        wait where nothing differs.
+      - What the action C(container_wait) takes as C(containers). Those that run are asked, so that nobody
+        has to wait where nothing differs.
     type: list
     elements: dict
     default: []
@@ -126,7 +126,8 @@ class ActionModule(ActionBase):
                 "refuse": {"type": "bool", "default": True},
             }
         )
-        with engine.client() as client, Look(arguments["probes"], arguments["labels"], client.api_version) as look:
+        probes, labels = arguments["probes"], arguments["labels"]
+        with engine.client() as client, Look(probes, labels, client.api_version) as look:
             facts = {
                 fact: self._resolved(variable) for fact, variable in arguments["declarations"].items()
             }
@@ -136,7 +137,7 @@ class ActionModule(ActionBase):
             named = [*specs, *networks, *declared_volumes(specs)]
             names = {entry["name"] for entry in named} | {spec["network"] for spec in specs}
             images = sorted({spec["image"] for spec in specs})
-            found = survey(client, names, arguments["labels"], images=images, environments=True)
+            found = survey(client, names, labels, images=images, environments=True)
             compared = self._compare(found, arguments)
             seconds = look.seconds()
         ready = set(seconds) == {spec["name"] for spec in specs} and not compared.pop("differing", True)

@@ -19,6 +19,7 @@ from ansible.executor.stats import AggregateStats
 from ansible.executor.task_result import CallbackTaskResult
 from ansible.playbook.included_file import IncludedFile
 from ansible.playbook.play import Play
+from ansible.playbook.task import Task
 from ansible.plugins.callback.default import CallbackModule as Default
 from ansible.template import Templar, trust_as_template
 from ansible_collections.dashtam.stack.plugins import action, filter, lookup  # noqa: A004 - packages of plugins
@@ -46,6 +47,13 @@ SPOKEN = {
 FOR_FORKS = tuple(
     f"ansible.plugins.{name}" for name in ("filter.core", "test.core", "lookup.template", "lookup.pipe")
 )
+
+
+def _is_rescued(task: Task) -> bool:
+    block = task._parent
+    while block and not getattr(block, "rescue", None):
+        block = block._parent
+    return bool(block)
 
 
 class CallbackModule(Default):
@@ -106,6 +114,8 @@ class CallbackModule(Default):
         message = result.result.get("msg")
         if "process_exit_code" in result.result and not self._display.verbosity:
             return  # the tasks before it have shown what it is about
+        if "censored" in result.result and _is_rescued(result.task) and not self._display.verbosity:
+            return  # what went wrong is in the rescue's own message, without the secrets
         if (
             not spoken
             or ignore_errors

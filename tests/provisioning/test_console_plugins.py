@@ -142,6 +142,17 @@ def test_a_rescued_failure_does_not_hide_the_code(tmp_path: Path) -> None:
     play(tmp_path, [{"block": [FAIL], "rescue": [end(3)]}], code=3)
 
 
+def test_a_censored_failure_is_said_by_its_rescue_alone(tmp_path: Path) -> None:
+    secret = FAIL | {"no_log": True}
+    alone, rescued = tmp_path / "alone", tmp_path / "rescued"
+    alone.mkdir()
+    rescued.mkdir()
+    output = play(rescued, [{"name": "Try", "block": [secret], "rescue": [TELL, FAIL]}], code=2)
+    assert "censored" not in output
+    assert "localhost: no" in output
+    assert "censored" in play(alone, [secret], code=2)
+
+
 def test_a_code_for_all_hosts_of_a_play(tmp_path: Path) -> None:
     play(tmp_path, [end(3) | {"run_once": True}], "-i", "a,b,", "--limit", "!localhost", code=3)
 
