@@ -7,7 +7,7 @@ from typing import Any
 
 import docker
 from ansible.plugins.action import ActionBase
-from ansible_collections.dashtam.stack.plugins.module_utils import engine
+from ansible_collections.dashtam.stack.plugins.module_utils import engine, lock
 from docker.errors import NotFound
 
 DOCUMENTATION = """
@@ -20,6 +20,10 @@ description:
 options:
   labels:
     description: Labels that an object must carry, all of them and with these values.
+    type: dict
+    required: true
+  lock:
+    description: The labels whose containers one run at a time changes, as for C(container_apply).
     type: dict
     required: true
   volumes:
@@ -53,6 +57,7 @@ class ActionModule(ActionBase):
         _, arguments = self.validate_argument_spec(
             argument_spec={
                 "labels": {"type": "dict", "required": True},
+                "lock": {"type": "dict", "required": True},
                 "volumes": {"type": "bool", "default": False},
             }
         )
@@ -62,11 +67,12 @@ class ActionModule(ActionBase):
                 "msg": "labels is empty: that would be everything on this engine",
             }
         filters = {"label": [f"{key}={value}" for key, value in arguments["labels"].items()]}
-        with engine.client(timeout=120) as client:
+        with lock.exclusive(arguments["lock"]) as turn, engine.client(timeout=120) as client:
             containers = client.containers(all=True, filters=filters)
             networks = client.networks(filters=filters)
             volumes = client.volumes(filters=filters)["Volumes"] or []
             if not self._task.check_mode:
+                turn.begin()
                 _remove(client, containers, networks, volumes if arguments["volumes"] else [])
         found = {
             "containers": sorted(entry["Names"][0].removeprefix("/") for entry in containers),

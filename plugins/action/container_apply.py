@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.dashtam.stack.plugins.filter.containers import container_hash, container_redact
-from ansible_collections.dashtam.stack.plugins.module_utils import engine, engine_containers
+from ansible_collections.dashtam.stack.plugins.module_utils import engine, engine_containers, lock
 
 DOCUMENTATION = """
 name: container_apply
@@ -19,6 +20,8 @@ description:
     environment needed to start, and 2.8 seconds of CPU time that PostgreSQL and the app lacked (2 cores,
     C(make bench)). That module removes the old container before it knows whether the new one can be
     created; this action keeps it until the new one has started.
+  - Changes nothing if another run has changed the containers since they were compared, and begins nothing
+    more once its own run has been killed.
 options:
   specs:
     description: The containers (role C(container), C(container_specs)). The first ones are started first.
@@ -29,6 +32,14 @@ options:
     description: What the action C(container_compare) returned as C(states).
     type: list
     elements: dict
+    required: true
+  labels:
+    description: The labels that all of an environment's containers have. One run at a time changes them.
+    type: dict
+    required: true
+  turn:
+    description: What C(container_compare) returned as C(turn).
+    type: int
     required: true
   hash_label:
     description: The label that will hold a declaration's hash.
@@ -50,6 +61,7 @@ display = Display()
 
 # On a machine with two processors more at a time would delay the first, which takes longest to become ready.
 AT_A_TIME = 2
+OVERTAKEN = "Another run has changed these containers since they were compared. Run this again."
 
 
 class ActionModule(ActionBase):
@@ -65,16 +77,19 @@ class ActionModule(ActionBase):
             argument_spec={
                 "specs": {"type": "list", "elements": "dict", "required": True},
                 "states": {"type": "list", "elements": "dict", "required": True},
+                "labels": {"type": "dict", "required": True},
+                "turn": {"type": "int", "required": True},
                 "hash_label": {"type": "str", "required": True},
                 "log": {"type": "dict", "required": True},
             }
         )
         states = {each["name"]: each["state"] for each in arguments["states"]}
         specs = [spec for spec in arguments["specs"] if states[spec["name"]] != "running"]
-        if specs:
-            display.display(f"Starting {', '.join(spec['name'] for spec in specs)} ...")
+        run = os.getppid()
 
         def apply(spec: dict[str, Any]) -> str:
+            if os.getppid() != run:
+                return f"{spec['name']}: not begun, as the run was killed"
             labels = spec["labels"] | {arguments["hash_label"]: container_hash(spec)}
             try:
                 with engine.client() as api:
@@ -86,8 +101,14 @@ class ActionModule(ActionBase):
                 return f"{spec['name']}: {container_redact(str(error), specs)}"
             return ""
 
-        with ThreadPoolExecutor(max_workers=AT_A_TIME) as pool:
-            problems = [problem for problem in pool.map(apply, specs) if problem]
+        with lock.exclusive(arguments["labels"]) as turn:
+            if specs and turn.number != arguments["turn"]:
+                return result | {"problem": OVERTAKEN}
+            if specs:
+                turn.begin()
+                display.display(f"Starting {', '.join(spec['name'] for spec in specs)} ...")
+            with ThreadPoolExecutor(max_workers=AT_A_TIME) as pool:
+                problems = [problem for problem in pool.map(apply, specs) if problem]
         result["changed"] = bool(specs)
         # The task runs under no_log, so that this is for the task after it to say.
         return result | ({"problem": "\n".join(problems)} if problems else {})

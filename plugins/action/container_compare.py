@@ -19,7 +19,7 @@ from ansible_collections.dashtam.stack.plugins.filter.containers import (
     foreign_objects,
     network_states,
 )
-from ansible_collections.dashtam.stack.plugins.module_utils import engine, host_ports
+from ansible_collections.dashtam.stack.plugins.module_utils import engine, host_ports, lock
 from ansible_collections.dashtam.stack.plugins.module_utils.readiness import Look
 from ansible_collections.dashtam.stack.plugins.module_utils.survey import survey
 
@@ -93,6 +93,9 @@ ready:
 seconds:
   description: Container name to the seconds since its start, of those that were asked and are ready.
   type: dict
+turn:
+  description: How many changes of these containers were begun before, for C(container_apply).
+  type: int
 survey:
   description: What the lookup C(docker_survey) returns, each declared container with its C(Drift).
   type: dict
@@ -127,6 +130,8 @@ class ActionModule(ActionBase):
             }
         )
         probes, labels = arguments["probes"], arguments["labels"]
+        with lock.exclusive(labels) as turn:
+            number = turn.number  # what a run is still changing is compared when it is done
         with engine.client() as client, Look(probes, labels, client.api_version) as look:
             facts = {
                 fact: self._resolved(variable) for fact, variable in arguments["declarations"].items()
@@ -141,8 +146,8 @@ class ActionModule(ActionBase):
             compared = self._compare(found, arguments)
             seconds = look.seconds()
         ready = set(seconds) == {spec["name"] for spec in specs} and not compared.pop("differing", True)
-        answer = {"changed": False, "ready": ready, "seconds": seconds, "ansible_facts": facts}
-        return result | compared | answer
+        answer = {"changed": False, "ready": ready, "seconds": seconds, "turn": number}
+        return result | compared | answer | {"ansible_facts": facts}
 
     def _resolved(self, variable: str) -> Any:
         return self._templar.resolve_variable_expression(variable)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 import docker
 from ansible.plugins.action import ActionBase
 from ansible_collections.dashtam.stack.plugins.module_utils import engine
+from docker.errors import APIError
 
 DOCUMENTATION = """
 name: networks
@@ -72,7 +74,12 @@ class ActionModule(ActionBase):
 
 def _create(client: docker.APIClient, name: str, internal: bool, labels: dict[str, str]) -> None:
     # Address range and IPv6 stay the engine's own: a range of ours could collide with a VPN's.
-    client.create_network(name, driver="bridge", internal=internal, labels=labels, check_duplicate=True)
+    try:
+        client.create_network(name, driver="bridge", internal=internal, labels=labels, check_duplicate=True)
+    except APIError as error:
+        if error.status_code != HTTPStatus.CONFLICT:
+            raise
+        # Another run has made it meanwhile. Whether as it is declared, the next comparison finds out.
 
 
 def _remove(client: docker.APIClient, network: str) -> None:

@@ -24,6 +24,8 @@ SET log_min_duration_statement = -1;
 -- psql substitutes a variable literally, so it can hold a backslash command (psql's manual, SQL interpolation). \gexec leaves
 -- alone a NULL, which is the statement of what only a restart can repair.
 \if :apply
+-- Of two runs at the same time the second waits, and finds everything done.
+DO 'BEGIN PERFORM pg_advisory_lock(hashtext(''databases.sql'')); END';
 \set run 'ORDER BY what \\gexec'
 \set columns statement
 \else

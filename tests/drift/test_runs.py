@@ -1,0 +1,81 @@
+"""Runs that meet: two at the same time, and one after another that was killed while it changed containers."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+
+import docker
+import pytest
+
+from tests.by_path import ROOT
+from tests.provisioning import playbook
+
+COPY = "dashtam_instance=runs dashtam_port_offset=580"
+DEV = ("-e", COPY, "playbooks/dev.yml")
+OVERTAKEN = "Another run has changed these containers since they were compared. Run this again."
+
+
+def clean() -> None:
+    confirmed = "clean_confirm=dev clean_backup=false"
+    playbook.finish(
+        playbook.start("-e", COPY, "playbooks/clean.yml", "--limit", "dev", "-e", confirmed), code=0
+    )
+    for path in (ROOT / "env").glob(".*.runs*"):
+        path.unlink()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cleaned() -> Iterator[None]:
+    yield
+    clean()
+
+
+def states() -> dict[str, str]:
+    client = docker.from_env()
+    found = client.containers.list(all=True, filters={"label": "dashtam.instance=runs"})
+    return {container.name: container.status for container in found}
+
+
+def as_declared() -> None:
+    """One more run finds nothing to do."""
+    assert "changed=0" in playbook.finish(playbook.start(*DEV))
+    names = ("app", "callback", "postgres", "redis")
+    assert states() == {f"runs-dev-{name}": "running" for name in names}
+
+
+def killed(process: subprocess.Popen[str]) -> str:
+    """Kill a run, not its workers, once it has begun to change containers."""
+    assert process.stdout is not None
+    printed = ""
+    for line in process.stdout:
+        printed += line
+        if line.startswith("Starting "):
+            process.kill()
+            break
+    process.stdout.close()
+    assert process.wait() == -9, printed
+    return printed
+
+
+def test_two_at_the_same_time() -> None:
+    both = [playbook.start(*DEV) for _ in range(2)]
+    for process in both:
+        output, _ = process.communicate()
+        assert process.returncode == 0 or OVERTAKEN in output, output
+    assert {process.returncode for process in both} >= {0}
+    as_declared()
+
+
+def test_a_run_killed_while_it_replaces_containers_is_healed_by_the_next() -> None:
+    killed(playbook.start(*DEV, "-e", "LOG_LEVEL=DEBUG"))
+    # At once: the worker of the killed run is still at it.
+    playbook.finish(playbook.start(*DEV))
+    as_declared()
+
+
+def test_a_run_killed_while_it_creates_containers_is_healed_by_the_next() -> None:
+    clean()
+    killed(playbook.start(*DEV))
+    playbook.finish(playbook.start(*DEV))
+    as_declared()

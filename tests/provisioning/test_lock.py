@@ -1,0 +1,92 @@
+"""One run at a time changes an environment's containers, and a killed run's worker is waited for."""
+
+from __future__ import annotations
+
+import fcntl
+import multiprocessing
+import time
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import pytest
+from ansible import constants
+
+from tests.by_path import load
+
+lock = load("plugins/module_utils/lock.py")
+LABELS = {"site.instance": "blue"}
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", str(tmp_path / "ansible-local-1"))
+
+
+def hold(taken: Event, labels: dict[str, str], seconds: float) -> None:
+    with lock.exclusive(labels) as turn:
+        turn.begin()
+        taken.set()
+        time.sleep(seconds)
+
+
+def holder(labels: dict[str, str], seconds: float) -> multiprocessing.Process:
+    context = multiprocessing.get_context("fork")
+    taken = context.Event()
+    process: multiprocessing.Process = context.Process(target=hold, args=(taken, labels, seconds))
+    process.start()
+    assert taken.wait(10)
+    return process
+
+
+def test_each_change_has_a_number() -> None:
+    for number in range(3):
+        with lock.exclusive(LABELS) as turn:
+            assert turn.number == number
+            turn.begin()
+
+
+def test_who_only_looks_is_not_counted() -> None:
+    for _ in range(2):
+        with lock.exclusive(LABELS) as turn:
+            assert turn.number == 0
+
+
+def test_who_waits_is_told_so_and_sees_that_something_was_changed(capsys: pytest.CaptureFixture[str]) -> None:
+    process = holder(LABELS, 1)
+    with lock.exclusive(LABELS) as turn:
+        assert turn.number == 1
+    process.join()
+    assert "Another run is changing these containers. Waiting" in capsys.readouterr().out
+
+
+def test_another_environments_lock_is_another_one(capsys: pytest.CaptureFixture[str]) -> None:
+    process = holder({"site.instance": "green"}, 60)
+    with lock.exclusive(LABELS) as turn:
+        assert turn.number == 0
+    process.kill()
+    process.join()
+    assert "Waiting" not in capsys.readouterr().out
+
+
+def test_a_killed_holder_frees_it() -> None:
+    process = holder(LABELS, 60)
+    process.kill()
+    process.join()
+    with lock.exclusive(LABELS, patience=5) as turn:
+        assert turn.number == 1
+
+
+def test_patience_ends_in_one_line() -> None:
+    process = holder(LABELS, 60)
+    said = r"^Another run has been changing these .* Nothing was touched\. Wait for it or stop it .*\.$"
+    with pytest.raises(lock.engine.EngineError, match=said), lock.exclusive(LABELS, patience=0.5):
+        pass
+    process.kill()
+    process.join()
+
+
+def test_the_lock_file_is_the_users_alone(tmp_path: Path) -> None:
+    with lock.exclusive(LABELS):
+        (file,) = tmp_path.glob("*.lock")
+        with file.open("a") as stream, pytest.raises(BlockingIOError):
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
