@@ -66,7 +66,7 @@ help: # Nothing but this list
 		/^[a-z -]+:.*##/ {sub(/:.*/, "", $$1); sub(/ /, " = ", $$1); printf "  %-20s %s\n", $$1, $$2}' Makefile
 
 ##@ Once
-.PHONY: setup venv engine certs keys trust lock
+.PHONY: setup venv engine certs keys trust lock generate
 setup: engine ## everything that `make dev` needs but images and containers: .venv, Docker Engine, secrets, certificates
 	@$(call play,playbooks/certificates.yml)
 	@$(call play,playbooks/keys.yml)
@@ -101,6 +101,11 @@ lock: venv ## pin what pyproject.toml asks for; UPGRADE=1 takes the newest of ev
 	compile --group test --python-version 3.13 --output-file requirements/app.txt && \
 	compile --group ops --python-version 3.11 --constraint requirements/app.txt --output-file requirements/ops.txt && \
 	git diff --stat -- requirements
+
+generate: venv ## write all generated files: tables of READMEs, docs/variables.md, plans, examples of env files
+	@.venv/bin/python roles/readme.py && .venv/bin/python docs/variables.py && .venv/bin/python -m benchmarks.readme
+	@.venv/bin/python -m tests.provisioning.clean_plan
+	@$(call play,$(every) playbooks/examples.yml)
 
 ##@ Development
 .PHONY: dev dev-up dev-down dev-rebuild dev-status dev-shell dev-db-shell dev-redis-cli
