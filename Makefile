@@ -102,9 +102,9 @@ lock: venv ## pin what pyproject.toml asks for; UPGRADE=1 takes the newest of ev
 	compile --group ops --python-version 3.11 --constraint requirements/app.txt --output-file requirements/ops.txt && \
 	git diff --stat -- requirements
 
-generate: venv ## write all generated files: tables of READMEs, docs/variables.md, plans, examples of env files
+generate: venv ## write all generated files: tables of READMEs, docs/variables.md, plans, pictures, examples of env files
 	@.venv/bin/python roles/readme.py && .venv/bin/python docs/variables.py && .venv/bin/python -m benchmarks.readme
-	@.venv/bin/python -m tests.provisioning.clean_plan
+	@.venv/bin/python -m tests.provisioning.clean_plan && .venv/bin/python -m docs.picture
 	@$(call play,$(every) playbooks/examples.yml)
 
 ##@ Development
@@ -226,7 +226,7 @@ lint: venv ## ansible-lint, yamllint, ruff, mypy
 
 ##@ All environments
 .PHONY: plan drift status-all clean
-plan: venv ## what each environment is, secrets masked, without an engine; LIMIT=test FORMAT=json, FORMAT=compose for docker compose
+plan: venv ## what each environment is, secrets masked, without an engine; LIMIT=test, FORMAT=json, mermaid or compose
 	@$(call play,$(every) playbooks/plan.yml $(if $(FORMAT),-e plan_format=$(FORMAT)))
 
 drift: engine ## show how running environments differ from their declaration, and fail if they do; LIMIT=dev FORMAT=json
