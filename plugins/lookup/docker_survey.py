@@ -14,7 +14,7 @@ short_description: Containers, networks, volumes and images of the engine, as fa
 description:
   - Asks the engine that the docker client would ask
     (U(https://docs.docker.com/reference/cli/docker/#environment-variables)).
-  - A module call costs 0.7 s whatever it does, this lookup a few hundredths. It changes nothing.
+  - It changes nothing. docs/decisions/0002-own-survey.md says why no module does this.
 options:
   _terms:
     description: Names of containers, networks and volumes to inspect, whatever labels they carry.
