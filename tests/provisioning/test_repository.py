@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -22,3 +23,35 @@ def tracked(*patterns: str) -> list[Path]:
 @pytest.mark.parametrize("path", tracked("*.py", ":!tests"), ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_file_of_code_can_be_read_at_once(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES, "give a part of it its own file"
+
+
+CODE_SPAN = re.compile(r"`([\w./-]+)`")
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)")
+PAGES = tracked("*.md")
+# What a run makes, in the folders that hold it.
+MADE = ("env/", "certs/", "reports/", "backups/", ".venv/")
+
+
+def dead_paths(page: Path) -> list[str]:
+    """Return the paths that a page names, as links or as code, and that are not in the repository."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    folders = {path.relative_to(ROOT).parts[0] for path in tracked() if path.parent != ROOT}
+    links = [target for target in LINK.findall(text) if "://" not in target]
+    spans = [span for span in CODE_SPAN.findall(text) if "/" in span and span.split("/")[0] in folders]
+    return [
+        *(target for target in links if not (page.parent / target).exists()),
+        *(span for span in spans if not span.startswith(MADE) and not (ROOT / span).exists()),
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_path_that_a_page_names_exists(page: Path) -> None:
+    assert dead_paths(page) == []
+
+
+def test_a_path_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "See `src/main.py`, `src/gone.py`, `GET /health`, [this](page.md#top), [that](gone.md).\n"
+    )
+    assert dead_paths(page) == ["gone.md", "src/gone.py"]
