@@ -102,7 +102,7 @@ lock: venv ## pin what pyproject.toml asks for; UPGRADE=1 takes the newest of ev
 	compile --group ops --python-version 3.11 --constraint requirements/app.txt --output-file requirements/ops.txt && \
 	git diff --stat -- requirements
 
-generate: venv ## write all generated files: tables of READMEs, docs/variables.md, plans, pictures, examples of env files
+generate: venv ## write what is generated: tables in READMEs, docs/variables.md, plans, pictures, examples of env files
 	@.venv/bin/python roles/readme.py && .venv/bin/python docs/variables.py && .venv/bin/python -m benchmarks.readme
 	@.venv/bin/python -m tests.provisioning.clean_plan && .venv/bin/python -m docs.picture
 	@$(call play,$(every) playbooks/examples.yml)
@@ -218,11 +218,39 @@ molecule: engine ## every role and environment by itself: converged, judged from
 bench: engine ## how long it takes, beside docker compose (half an hour); ROUNDS=3 ONLY=cold,second,change,down,again,test-file,...
 	@$(call grouped,.venv/bin/python -m benchmarks $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)))
 
-lint: venv ## ansible-lint, yamllint, ruff, mypy
-	@PATH="$(CURDIR)/.venv/bin:$$PATH"; export PATH; failed=; \
-	for check in 'ansible-lint -q' 'yamllint --strict .' 'ruff check --quiet' mypy; do \
-		echo "$$check"; $$check || failed=1; \
-	done; [ -z "$$failed" ]
+lint: venv ## all checks: lint-python, lint-types, lint-yaml, lint-shell, lint-spelling, lint-workflows, lint-ansible
+	@$(MAKE) --no-print-directory --keep-going $(lints)
+
+# .pre-commit-config.yaml names the same ones.
+lints = lint-python lint-types lint-yaml lint-shell lint-spelling lint-workflows lint-ansible
+.PHONY: $(lints)
+$(lints): venv
+check = echo $(call quote,$(1)); PATH="$(CURDIR)/.venv/bin:$$PATH"; $(1)
+# Those with another shell's first line are not shell scripts; those that are handed to a shell have no such line.
+scripts = { git grep -lE '^\#!/(usr/)?bin/(env )?(ba)?sh'; git ls-files '*.sh'; } | sort -u
+
+lint-python:
+	@$(call check,ruff check --quiet && ruff format --check --quiet)
+
+lint-types:
+	@$(call check,mypy)
+
+lint-yaml:
+	@$(call check,yamllint --strict .)
+
+lint-shell:
+	@$(call check,$(scripts) | xargs shellcheck)
+
+lint-spelling:
+	@$(call check,git ls-files | xargs codespell)
+
+# actionlint is no Python package; CI installs it.
+lint-workflows:
+	@$(call check,zizmor --offline --quiet .github)
+	@if command -v actionlint >/dev/null; then $(call check,actionlint); else echo 'actionlint is not installed: CI runs it'; fi
+
+lint-ansible:
+	@$(call check,ansible-lint -q)
 
 ##@ All environments
 .PHONY: plan drift status-all clean

@@ -45,7 +45,9 @@ _raw:
 class LookupModule(LookupBase):
     """Run the survey, or say in one line why the engine cannot be asked."""
 
-    def run(self, terms: list[Any], variables: dict | None = None, **kwargs: Any) -> list[dict[str, Any]]:
+    def run(
+        self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any
+    ) -> list[dict[str, Any]]:
         """Return one dict, see RETURN; raises EngineError where the engine does not answer."""
         self.set_options(var_options=variables, direct=kwargs)
         names = {name for term in terms for name in ([term] if isinstance(term, str) else term)}

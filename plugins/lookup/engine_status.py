@@ -163,7 +163,9 @@ def status(minimum_api: str, folder: str | None = None, probe: bool = True) -> d
 class LookupModule(LookupBase):
     """Look, and go on looking for as long as wanted."""
 
-    def run(self, terms: list[Any], variables: dict | None = None, **kwargs: Any) -> list[dict[str, Any]]:
+    def run(
+        self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any
+    ) -> list[dict[str, Any]]:
         """Return a list with one dict, see RETURN; never fails."""
         self.set_options(var_options=variables, direct=kwargs)
         asked = any(context.CLIARGS.get(option) for option in ("become_ask_pass", "become_password_file"))

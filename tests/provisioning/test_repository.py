@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.by_path import ROOT
 
@@ -55,3 +56,11 @@ def test_a_path_that_does_not_exist_is_named(tmp_path: Path) -> None:
         "See `src/main.py`, `src/gone.py`, `GET /health`, [this](page.md#top), [that](gone.md).\n"
     )
     assert dead_paths(page) == ["gone.md", "src/gone.py"]
+
+
+def test_git_hooks_are_the_checks_of_make_lint() -> None:
+    (listed,) = re.findall(r"^lints = (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert {hook["id"]: hook["entry"] for hook in local["hooks"]} == {
+        name: f"make {name}" for name in listed.split()
+    }
