@@ -64,3 +64,24 @@ def test_git_hooks_are_the_checks_of_make_lint() -> None:
     assert {hook["id"]: hook["entry"] for hook in local["hooks"]} == {
         name: f"make {name}" for name in listed.split()
     }
+
+
+def test_the_pipelines_run_every_step() -> None:
+    run = (ROOT / ".ci/run").read_text()
+    steps = set(re.findall(r"^step ([a-z-]+) ", run, re.MULTILINE)) - {"bootstrap", "engine"}
+    github = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]
+    gitlab = yaml.safe_load((ROOT / ".gitlab-ci.yml").read_text())["step"]["parallel"]["matrix"]
+    # GitHub's job `lint` has the two that need no engine.
+    assert {*github["step"]["strategy"]["matrix"]["step"], "lint", "generate"} == steps
+    assert set(gitlab[0]["STEP"]) == steps
+    page = (ROOT / "docs/ci.md").read_text()
+    assert {step for step in steps if f"`{step}`" not in page} == set()
+
+
+def test_actions_are_pinned_by_commit() -> None:
+    workflow = (ROOT / ".github/workflows/test.yml").read_text()
+    used = re.findall(r"uses: (.*)", workflow)
+    assert used
+    assert [each for each in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[0-9.]+", each)] == []
+    assert workflow.count("actions/checkout@") == workflow.count("persist-credentials: false")
+    assert "secrets." not in workflow
