@@ -85,3 +85,16 @@ def test_actions_are_pinned_by_commit() -> None:
     assert [each for each in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[0-9.]+", each)] == []
     assert workflow.count("actions/checkout@") == workflow.count("persist-credentials: false")
     assert "secrets." not in workflow
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_lines_of_a_page_fit_a_narrow_window(page: Path) -> None:
+    """A table's row cannot be wrapped; everything else can."""
+    lines = enumerate(page.read_text(encoding="utf-8").splitlines(), 1)
+    assert [number for number, line in lines if len(line) > 120 and not line.startswith("|")] == []
+
+
+def test_the_readme_names_every_folder() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    folders = {path.relative_to(ROOT).parts[0] for path in tracked() if path.parent != ROOT}
+    assert {folder for folder in folders if f"`{folder}/`" not in text} == set()
