@@ -140,7 +140,7 @@ async def _proven(request: Request, session: AsyncSession, email: str, password:
         user.password_hash != seen and not await passwords.is_right(password, user.password_hash)
     ):
         return None
-    attempts.forgive(user)
+    attempts.reset(user)
     return user
 
 
