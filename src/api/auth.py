@@ -215,7 +215,7 @@ async def change_me(
         if not await _authenticate(request, session, user.email, changes.current_password):
             raise Problem(403, "wrong-password", "current_password is wrong; nothing was changed.")
         user.password_hash = password_hash
-        await refresh_tokens.revoke_all(session, user, but=access.family_id)
+        await refresh_tokens.revoke_all(session, user, except_family=access.family_id)
         await mailed_tokens.end(session, user, Purpose.RESET_PASSWORD)
     if changes.name:
         user.name = changes.name
