@@ -98,3 +98,12 @@ def test_the_readme_names_every_folder() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     folders = {path.relative_to(ROOT).parts[0] for path in tracked() if path.parent != ROOT}
     assert {folder for folder in folders if f"`{folder}/`" not in text} == set()
+
+
+def test_every_licence_has_its_text() -> None:
+    named = set(
+        re.findall(r'^SPDX-License-Identifier = "(.*)"$', (ROOT / "REUSE.toml").read_text(), re.MULTILINE)
+    )
+    assert {path.stem for path in (ROOT / "LICENSES").iterdir()} == named
+    assert (ROOT / "LICENSES/MIT.txt").read_text() == (ROOT / "LICENSE").read_text()
+    assert set(yaml.safe_load((ROOT / "galaxy.yml").read_text())["license"]) == named
