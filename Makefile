@@ -66,7 +66,7 @@ help: # Nothing but this list
 		/^[a-z -]+:.*##/ {sub(/:.*/, "", $$1); sub(/ /, " = ", $$1); printf "  %-20s %s\n", $$1, $$2}' Makefile
 
 ##@ Once
-.PHONY: setup venv engine certs keys trust lock
+.PHONY: setup venv engine certs keys trust lock generate
 setup: engine ## everything that `make dev` needs but images and containers: .venv, Docker Engine, secrets, certificates
 	@$(call play,playbooks/certificates.yml)
 	@$(call play,playbooks/keys.yml)
@@ -101,6 +101,11 @@ lock: venv ## pin what pyproject.toml asks for; UPGRADE=1 takes the newest of ev
 	compile --group test --python-version 3.13 --output-file requirements/app.txt && \
 	compile --group ops --python-version 3.11 --constraint requirements/app.txt --output-file requirements/ops.txt && \
 	git diff --stat -- requirements
+
+generate: venv ## write what is generated: tables in READMEs, docs/variables.md, plans, pictures, examples of env files
+	@.venv/bin/python roles/readme.py && .venv/bin/python docs/variables.py && .venv/bin/python -m benchmarks.readme
+	@.venv/bin/python -m tests.provisioning.clean_plan && .venv/bin/python -m docs.picture
+	@$(call play,$(every) playbooks/examples.yml)
 
 ##@ Development
 .PHONY: dev dev-up dev-down dev-rebuild dev-status dev-shell dev-db-shell dev-redis-cli
@@ -213,15 +218,43 @@ molecule: engine ## every role and environment by itself: converged, judged from
 bench: engine ## how long it takes, beside docker compose (half an hour); ROUNDS=3 ONLY=cold,second,change,down,again,test-file,...
 	@$(call grouped,.venv/bin/python -m benchmarks $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)))
 
-lint: venv ## ansible-lint, yamllint, ruff, mypy
-	@PATH="$(CURDIR)/.venv/bin:$$PATH"; export PATH; failed=; \
-	for check in 'ansible-lint -q' 'yamllint --strict .' 'ruff check --quiet' mypy; do \
-		echo "$$check"; $$check || failed=1; \
-	done; [ -z "$$failed" ]
+lint: venv ## all checks: lint-python, lint-types, lint-yaml, lint-shell, lint-spelling, lint-workflows, lint-ansible
+	@$(MAKE) --no-print-directory --keep-going $(lints)
+
+# .pre-commit-config.yaml names the same ones.
+lints = lint-python lint-types lint-yaml lint-shell lint-spelling lint-workflows lint-ansible
+.PHONY: $(lints)
+$(lints): venv
+check = echo $(call quote,$(1)); PATH="$(CURDIR)/.venv/bin:$$PATH"; $(1)
+# Those with another shell's first line are not shell scripts; those that are handed to a shell have no such line.
+scripts = { git grep -lE '^\#!/(usr/)?bin/(env )?(ba)?sh'; git ls-files '*.sh'; } | sort -u
+
+lint-python:
+	@$(call check,ruff check --quiet && ruff format --check --quiet)
+
+lint-types:
+	@$(call check,mypy)
+
+lint-yaml:
+	@$(call check,yamllint --strict .)
+
+lint-shell:
+	@$(call check,$(scripts) | xargs shellcheck)
+
+lint-spelling:
+	@$(call check,git ls-files | xargs codespell)
+
+# actionlint is no Python package; CI installs it.
+lint-workflows:
+	@$(call check,zizmor --offline --quiet .github)
+	@if command -v actionlint >/dev/null; then $(call check,actionlint); else echo 'actionlint is not installed: CI runs it'; fi
+
+lint-ansible:
+	@$(call check,ansible-lint -q)
 
 ##@ All environments
 .PHONY: plan drift status-all clean
-plan: venv ## what each environment is, secrets masked, without an engine; LIMIT=test FORMAT=json, FORMAT=compose for docker compose
+plan: venv ## what each environment is, secrets masked, without an engine; LIMIT=test, FORMAT=json, mermaid or compose
 	@$(call play,$(every) playbooks/plan.yml $(if $(FORMAT),-e plan_format=$(FORMAT)))
 
 drift: engine ## show how running environments differ from their declaration, and fail if they do; LIMIT=dev FORMAT=json

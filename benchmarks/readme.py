@@ -8,6 +8,7 @@ writes what stands between the markers; `--check` exits with 1 where it is out o
 from __future__ import annotations
 
 import sys
+import textwrap
 from pathlib import Path
 
 from benchmarks import machine, results
@@ -26,7 +27,8 @@ def section() -> str:
     where = machine.sentence(description["machine"])
     # For a result that is not one complete run.
     note = f" {description['note']}" if "note" in description else ""
-    return f"{results.table(rows)}\n\nMeasured on {description['measured']}, {summary}: {where}.{note}\n"
+    measured = textwrap.fill(f"Measured on {description['measured']}, {summary}: {where}.{note}", 118)
+    return f"{results.table(rows)}\n\n{measured}\n"
 
 
 def updated(text: str) -> str:

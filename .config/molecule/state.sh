@@ -1,5 +1,6 @@
+# shellcheck shell=sh
 # What a scenario has made, a line for each object, in words that differ once it is recreated, restarted or rewritten.
-# Words are split on purpose: no label and no id has a space in it.
+# shellcheck disable=SC2046,SC2086  # words are split on purpose: no label and no id has a space in it
 # usage: sh state.sh 'LABEL...' PATH...
 set -eu
 filters=

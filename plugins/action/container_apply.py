@@ -15,11 +15,9 @@ DOCUMENTATION = """
 name: container_apply
 short_description: Make containers what is declared
 description:
-  - Creates, replaces and starts them through the engine's API in the controller's process. Four calls of
-    P(community.docker.docker_container#module), one after the other, took 5.3 of the 13 seconds that an
-    environment needed to start, and 2.8 seconds of CPU time that PostgreSQL and the app lacked (2 cores,
-    C(make bench)). That module removes the old container before it knows whether the new one can be
-    created; this action keeps it until the new one has started.
+  - Creates, replaces and starts them through the engine's API in the controller's process, and keeps the old
+    container until the new one has started. docs/decisions/0009-engine-api.md says why
+    P(community.docker.docker_container#module) is not used.
   - Changes nothing if another run has changed the containers since they were compared, and begins nothing
     more once its own run has been killed.
 options:

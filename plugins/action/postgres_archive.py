@@ -23,8 +23,9 @@ import os
 import re
 import tempfile
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.dashtam.stack.plugins.module_utils import postgres_restore, private_files
@@ -74,7 +75,7 @@ def sums_of(path: Path) -> Path:
 
 
 def check(
-    server: Server, database: str, path: Path, dump_file: IO[bytes], unverified: bool = False
+    server: Server, database: str, path: Path, dump_file: FileIO, unverified: bool = False
 ) -> tuple[dict[str, int], list[str]]:
     """Return a dump's number of rows for each table, and its extensions.
 
@@ -106,7 +107,7 @@ def check(
 
 
 def restore_beside(
-    server: Server, database: str, path: Path, dump_file: IO[bytes], unverified: bool = False
+    server: Server, database: str, path: Path, dump_file: FileIO, unverified: bool = False
 ) -> dict[str, int]:
     """Check a dump and restore it beside the database; return its rows.
 
@@ -143,10 +144,10 @@ class ActionModule(ActionBase):
         )
         if self._task.check_mode and args["operation"] != "check":
             return result | {"skipped": True, "changed": False}
+        message = "interrupted"
         try:
             with interruptible():
                 return result | self._operate(args)
-            message = "interrupted"
         except Problem as problem:
             message = str(problem)
         except OSError as error:

@@ -43,8 +43,9 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
@@ -93,8 +94,9 @@ def _run_here(command: list[str], env: dict[str, str], workdir: str | None) -> i
     except OSError as error:
         raise AnsibleActionFail(f"cannot run {command[0]}: {error.strerror}: {error.filename}") from error
     lines = _Lines()
+    output = cast(BufferedReader, process.stdout)
     try:
-        while piece := process.stdout.read1():
+        while piece := output.read1():
             lines.feed(piece)
         lines.close()
         code = process.wait()

@@ -196,8 +196,8 @@ class ActionModule(ActionBase):
         for name, fault in port_faults({name: values.get(name) for name in args["ports"]}).items():
             faults.setdefault(name, []).append(fault)
         for name, check in ((args["instance"], instance_fault), (args["port_offset"], offset_fault)):
-            if name in values and (fault := check(values[name])):
-                faults[name] = [fault]
+            if name in values and (found := check(values[name])):
+                faults[name] = [found]
         secrets = {
             f"secret_{name}": value
             for name, value in (variables | values).items()

@@ -72,8 +72,8 @@ class CallbackModule(Default):
         for package in (action, filter, lookup):
             for plugin in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
                 importlib.import_module(plugin.name)
-        for plugin in FOR_FORKS:
-            importlib.import_module(plugin)
+        for name in FOR_FORKS:
+            importlib.import_module(name)
         # The first template makes Jinja's lexer, which the forks then share.
         Templar(loader=None, variables={"ready": True}).template(trust_as_template("{{ ready | bool }}"))
         # What is here by now stays: collecting it again and again takes a tenth of a run, and in every fork

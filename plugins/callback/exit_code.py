@@ -58,7 +58,7 @@ class CallbackModule(CallbackBase):
 
         # Raising SystemExit here would keep the other callbacks from seeing the end of the run. Ansible calls
         # this function last of all; if it no longer did, its own code would remain.
-        def leave_with_code(status: object = None) -> NoReturn:
+        def leave_with_code(status: str | int | None = None) -> NoReturn:
             leave(code if status == ExitCode.HOST_FAILED else status)
 
         sys.exit = leave_with_code

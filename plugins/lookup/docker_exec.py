@@ -46,7 +46,9 @@ _raw:
 class LookupModule(LookupBase):
     """Run the command and hand back what it said."""
 
-    def run(self, terms: list[Any], variables: dict | None = None, **kwargs: Any) -> list[dict[str, Any]]:
+    def run(
+        self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any
+    ) -> list[dict[str, Any]]:
         """Return one dict, see RETURN; raises EngineError where the engine does not answer."""
         self.set_options(var_options=variables, direct=kwargs)
         command = [word for term in terms for word in ([term] if isinstance(term, str) else term)]

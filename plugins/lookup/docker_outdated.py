@@ -51,7 +51,7 @@ def started_at(moment: str) -> float:
 class LookupModule(LookupBase):
     """Compare each container's start with the newest file."""
 
-    def run(self, terms: list[Any], variables: dict | None = None, **kwargs: Any) -> list[str]:
+    def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
         """Return names, see RETURN; raises EngineError where the engine does not answer."""
         self.set_options(var_options=variables, direct=kwargs)
         newest = changed_at(Path(self.get_option("source")))

@@ -14,7 +14,7 @@ short_description: Containers, networks, volumes and images of the engine, as fa
 description:
   - Asks the engine that the docker client would ask
     (U(https://docs.docker.com/reference/cli/docker/#environment-variables)).
-  - A module call costs 0.7 s whatever it does, this lookup a few hundredths. It changes nothing.
+  - It changes nothing. docs/decisions/0002-own-survey.md says why no module does this.
 options:
   _terms:
     description: Names of containers, networks and volumes to inspect, whatever labels they carry.
@@ -45,7 +45,9 @@ _raw:
 class LookupModule(LookupBase):
     """Run the survey, or say in one line why the engine cannot be asked."""
 
-    def run(self, terms: list[Any], variables: dict | None = None, **kwargs: Any) -> list[dict[str, Any]]:
+    def run(
+        self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any
+    ) -> list[dict[str, Any]]:
         """Return one dict, see RETURN; raises EngineError where the engine does not answer."""
         self.set_options(var_options=variables, direct=kwargs)
         names = {name for term in terms for name in ([term] if isinstance(term, str) else term)}

@@ -27,6 +27,8 @@ _raw:
 class LookupModule(LookupBase):
     """Find the engine's address, as all plugins do."""
 
-    def run(self, terms: list[Any], variables: dict | None = None, **kwargs: Any) -> list[dict[str, str]]:
+    def run(
+        self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any
+    ) -> list[dict[str, str]]:
         """Return a list with one dict; fails where the context does not exist."""
         return [engine.address().environment]

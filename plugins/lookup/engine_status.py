@@ -49,7 +49,7 @@ RETURN = """
 _raw:
   description:
     - One dict. C(state) is C(ok), C(none) (nothing answers), C(denied) (one is there, this user may not use
-      it), C(old) (its API is older than C(minimum_api)) or C(blind) (it runs elsewhere, without C(folder)).
+      it), C(old) (its API is older than C(minimum_api)) or C(remote) (it runs elsewhere, without C(folder)).
     - C(url) is its address, C(given_by) who says so (C(DOCKER_HOST) or a context; empty for the default
       socket), C(version) and C(api) what it is,
       C(reason) why it is not ok, C(untried) what was not asked for want of O(probe), C(password) whether
@@ -140,7 +140,7 @@ def status(minimum_api: str, folder: str | None = None, probe: bool = True) -> d
         if result["state"] != "ok":
             return result
     if url.startswith("ssh://"):
-        return result | {"state": "blind", "reason": "it is reached by ssh"}
+        return result | {"state": "remote", "reason": "it is reached by ssh"}
     client = None
     try:
         client = engine.connect(timeout=20)
@@ -151,7 +151,7 @@ def status(minimum_api: str, folder: str | None = None, probe: bool = True) -> d
         elif folder and not local and not probe:
             result["untried"] = f"whether it sees {folder}"
         elif folder and not local and not sees(client, folder):
-            result |= {"state": "blind", "reason": f"it does not see {folder}"}
+            result |= {"state": "remote", "reason": f"it does not see {folder}"}
     except (DockerException, OSError, ValueError, KeyError) as error:
         result |= {"state": "none", "reason": engine.reason(error)}
     finally:
@@ -163,7 +163,9 @@ def status(minimum_api: str, folder: str | None = None, probe: bool = True) -> d
 class LookupModule(LookupBase):
     """Look, and go on looking for as long as wanted."""
 
-    def run(self, terms: list[Any], variables: dict | None = None, **kwargs: Any) -> list[dict[str, Any]]:
+    def run(
+        self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any
+    ) -> list[dict[str, Any]]:
         """Return a list with one dict, see RETURN; never fails."""
         self.set_options(var_options=variables, direct=kwargs)
         asked = any(context.CLIARGS.get(option) for option in ("become_ask_pass", "become_password_file"))

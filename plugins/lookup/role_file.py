@@ -34,7 +34,7 @@ ROLES = Path(__file__).resolve().parents[2] / "roles"
 class LookupModule(LookupBase):
     """Read each file."""
 
-    def run(self, terms: list[str], variables: dict | None = None, **kwargs: Any) -> list[str]:
+    def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
         """Return the texts; raises AnsibleLookupError where there is no such file."""
         texts = []
         for term in terms:

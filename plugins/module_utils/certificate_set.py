@@ -71,6 +71,7 @@ def covers(constraint: x509.GeneralName, name: x509.GeneralName) -> bool:
         return name.value == base or name.value.endswith(f".{base.removeprefix('.')}")
     return (
         isinstance(constraint, x509.IPAddress)
+        and isinstance(constraint.value, ipaddress.IPv4Network | ipaddress.IPv6Network)
         and isinstance(name, x509.IPAddress)
         and name.value in constraint.value
     )

@@ -79,7 +79,8 @@ class Server:
     def run(self, command: list[str], source: IO[bytes] | None = None) -> str:
         """Run a command and return what it prints."""
         with self._start(command, source, subprocess.PIPE) as output:
-            return output.read().decode(errors="replace")
+            said: str = output.read().decode(errors="replace")
+        return said
 
     def dump(self, database: str, target: IO[bytes]) -> None:
         """Write a dump in pg_dump's custom format."""

@@ -44,7 +44,7 @@ def survey(
         return name in names or (bool(labels) and carries(found, labels)) or (label in (found or {}))
 
     containers = {}
-    ports = {}
+    ports: dict[str, str] = {}
     for summary in client.containers(all=True):
         name = summary["Names"][0].removeprefix("/")
         ports |= {str(each["PublicPort"]): name for each in summary["Ports"] if "PublicPort" in each}

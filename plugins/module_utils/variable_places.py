@@ -64,7 +64,8 @@ def mapping(path: Path, settings: Settings) -> list[tuple[yaml.Node, yaml.Node]]
     if not isinstance(root, yaml.MappingNode):
         settings.faults.append(f"{short(path)}:{root.start_mark.line + 1}: want `name: value`, one per line")
         return []
-    return root.value
+    pairs: list[tuple[yaml.Node, yaml.Node]] = root.value
+    return pairs
 
 
 def read_variables(

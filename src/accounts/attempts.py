@@ -3,8 +3,8 @@
 An address without an account is counted and locked in the same way, in Redis: neither the answers nor their
 Retry-After tell which addresses have one.
 
-An attempt is counted before its password is looked at and forgiven when that is right, so that no more than
-ten are looked at however many come at the same time.
+An attempt is counted before its password is verified, and the count is reset if the password is right. So
+no more than ten passwords are verified, however many come at the same time.
 """
 
 import hashlib
@@ -85,7 +85,7 @@ async def count_unknown(redis: Redis, prefix: str, email: str) -> None:
         raise AccountLocked(min(left / 1000, LOCK.total_seconds()))
 
 
-def forgive(user: User) -> None:
-    """All attempts, and the lock: the user, who is locked as a row, has proven who they are."""
+def reset(user: User) -> None:
+    """Forget all failed attempts and unlock the account. The user's row is locked by the caller."""
     user.failed_login_attempts = 0
     user.locked_until = None

@@ -61,7 +61,7 @@ async def is_right(password: SecretStr, password_hash: str | None) -> bool:
 
     def verify() -> bool:
         try:
-            return hasher.verify(password_hash or nobodys_hash(), _bytes(password))
+            return hasher.verify(password_hash or dummy_hash(), _bytes(password))
         except (VerificationError, InvalidHashError):
             return False
 
@@ -73,8 +73,8 @@ def is_outdated(password_hash: str) -> bool:
     return hasher.check_needs_rehash(password_hash)
 
 
-def nobodys_hash() -> str:
-    """Return a hash of no password. To compare with it takes as long as with a user's."""
+def dummy_hash() -> str:
+    """Return a hash that no password has. To verify it takes as long as to verify a user's."""
     salt, value = (
         base64.b64encode(bytes(length)).decode().rstrip("=") for length in (hasher.salt_len, hasher.hash_len)
     )

@@ -62,10 +62,12 @@ async def revoke_family(session: AsyncSession, token: str) -> None:
         await _revoke(session, col(RefreshToken.family_id) == found.family_id)
 
 
-async def revoke_all(session: AsyncSession, user: User, but: uuid.UUID | None = None) -> None:
-    """End all logins of a user who is locked, but for one."""
+async def revoke_all(session: AsyncSession, user: User, except_family: uuid.UUID | None = None) -> None:
+    """End all logins of a user, whose row is locked, except one."""
     theirs = col(RefreshToken.user_id) == user.id
-    await _revoke(session, theirs if but is None else theirs & (col(RefreshToken.family_id) != but))
+    await _revoke(
+        session, theirs if except_family is None else theirs & (col(RefreshToken.family_id) != except_family)
+    )
 
 
 async def user_of(session: AsyncSession, user_id: uuid.UUID, family_id: uuid.UUID | None) -> User | None:

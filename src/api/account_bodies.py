@@ -45,7 +45,7 @@ class ProfileChanges(Body):
     current_password: Password | None = None
 
     @model_validator(mode="after")
-    def _proven(self) -> "ProfileChanges":
+    def _require_current_password(self) -> "ProfileChanges":
         if self.password and not self.current_password:
             raise ValueError("a new password needs current_password")
         return self

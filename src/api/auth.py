@@ -95,7 +95,7 @@ async def login(
     Ten wrong passwords lock the account for an hour (423). An address that is not verified is a 403, and is
     mailed a new link.
     """
-    user = await _proven(request, session, body.email, body.password)
+    user = await _authenticate(request, session, body.email, body.password)
     if user is None:
         raise Problem(
             401,
@@ -119,8 +119,10 @@ async def login(
     return _tokens(issued, settings, response)
 
 
-async def _proven(request: Request, session: AsyncSession, email: str, password: SecretStr) -> User | None:
-    """The user of ``email``, locked as a row, if ``password`` is theirs; an attempt that is not counts."""
+async def _authenticate(
+    request: Request, session: AsyncSession, email: str, password: SecretStr
+) -> User | None:
+    """Return the user of ``email``, with the row locked, or None. A wrong password counts as an attempt."""
     user = await attempts.count(session, email)
     await session.commit()
     if user is None:
@@ -140,7 +142,7 @@ async def _proven(request: Request, session: AsyncSession, email: str, password:
         user.password_hash != seen and not await passwords.is_right(password, user.password_hash)
     ):
         return None
-    attempts.forgive(user)
+    attempts.reset(user)
     return user
 
 
@@ -210,10 +212,10 @@ async def change_me(
     """
     if changes.password and changes.current_password:
         password_hash = await passwords.hashed(changes.password)
-        if not await _proven(request, session, user.email, changes.current_password):
+        if not await _authenticate(request, session, user.email, changes.current_password):
             raise Problem(403, "wrong-password", "current_password is wrong; nothing was changed.")
         user.password_hash = password_hash
-        await refresh_tokens.revoke_all(session, user, but=access.family_id)
+        await refresh_tokens.revoke_all(session, user, except_family=access.family_id)
         await mailed_tokens.end(session, user, Purpose.RESET_PASSWORD)
     if changes.name:
         user.name = changes.name

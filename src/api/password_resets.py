@@ -104,6 +104,6 @@ async def reset_password(token: Token, body: Replacement, session: SessionDepend
         raise NoSuchReset
     user.password_hash = password_hash
     user.email_verified_at = user.email_verified_at or datetime.now(UTC)
-    attempts.forgive(user)
+    attempts.reset(user)
     await refresh_tokens.revoke_all(session, user)
     await session.commit()

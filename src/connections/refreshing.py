@@ -1,9 +1,8 @@
 """New tokens for old ones, five minutes before those expire.
 
-Of two who refresh at once, one asks the provider, and both have what it gave: a provider that rotates refresh
-tokens takes the second use of one for theft (RFC 9700, 4.14.2). The lock is in Redis and not a row's, so that
-no connection to the database is held while a provider takes its time; without Redis nothing is refreshed.
-Should the lock expire under its holder, what the row says when the answer is stored decides.
+Of two who refresh at once, one asks the provider, and both have what it gave. The lock is in Redis;
+docs/decisions/0007-redis-locks.md says why. Should it expire under its holder, what the row says when the
+answer is stored decides.
 
 A crash between a provider's answer and our commit loses the answer; and if the provider rotated, the token
 that is stored is good no more. No order of steps prevents that, but it is not silent. That a refresh begins

@@ -29,7 +29,7 @@ def main() -> int:
     if len(sys.argv) > 1:
         return _end(MISUSED, "takes no argument; there is no way around its checks")
     try:
-        # Raw, before anything that forgives is so much as imported.
+        # From the raw environment, before anything is imported that accepts other spellings.
         target = read_target(os.environ)
         identity = read_identity(os.environ)
 

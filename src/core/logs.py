@@ -4,7 +4,7 @@
 
 Modules log with ``logging`` (or structlog) and name further fields in ``extra``. An event is one line; only a
 traceback follows its line, indented, so that nothing in it passes for an event. What looks like a secret is
-struck out, whoever logs it and at whatever level. That is a net: log no secret in the first place.
+redacted, whoever logs it and at whatever level. That is a net: log no secret in the first place.
 """
 
 import logging
@@ -47,7 +47,7 @@ QUIET = (
     "watchfiles",
 )
 
-STRUCK = "***"
+REDACTED = "***"
 _NAMES = (
     r"(?:[a-z]+_)*(?:token|password|passwd|secret|api_key|secret_key|encryption_key|verifier)"
     r"|code|state|ticket|authorization|(?:set-)?cookie"
@@ -55,19 +55,19 @@ _NAMES = (
 _SECRET_NAME = re.compile(_NAMES, re.IGNORECASE)
 _PATTERNS = (
     # name=value in queries, forms and reprs
-    (re.compile(rf"(?<![\w-])({_NAMES})=(b?[\"']?)[^\s&\"',;)}}\]]+", re.IGNORECASE), rf"\1=\2{STRUCK}"),
+    (re.compile(rf"(?<![\w-])({_NAMES})=(b?[\"']?)[^\s&\"',;)}}\]]+", re.IGNORECASE), rf"\1=\2{REDACTED}"),
     # "name": "value" in JSON and dicts
-    (re.compile(rf"([\"'])({_NAMES})\1(\s*:\s*b?[\"'])[^\"']+", re.IGNORECASE), rf"\1\2\1\3{STRUCK}"),
+    (re.compile(rf"([\"'])({_NAMES})\1(\s*:\s*b?[\"'])[^\"']+", re.IGNORECASE), rf"\1\2\1\3{REDACTED}"),
     # headers, as they are sent and as tuples of bytes
     (
         re.compile(
             r"(?<![\w-])((?:proxy-)?authorization|(?:set-)?cookie)([\"']?\s*[:,]\s*b?[\"']?)[^\"'\n]+", re.I
         ),
-        rf"\1\2{STRUCK}",
+        rf"\1\2{REDACTED}",
     ),
-    (re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/-]{16,}=*", re.IGNORECASE), rf"\1 {STRUCK}"),
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)*"), STRUCK),
-    (re.compile(r"(://[^\s/:@]*:)[^\s/@]+@"), rf"\1{STRUCK}@"),
+    (re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/-]{16,}=*", re.IGNORECASE), rf"\1 {REDACTED}"),
+    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)*"), REDACTED),
+    (re.compile(r"(://[^\s/:@]*:)[^\s/@]+@"), rf"\1{REDACTED}@"),
 )
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -139,7 +139,7 @@ def _render(logger: WrappedLogger, method: str, event: EventDict) -> str:
         error = sys.exc_info()
     told = "".join(traceback.format_exception(*error)) if error and error[0] else ""
     for text in (told, stack):
-        for row in _struck(str(text or "")).splitlines():
+        for row in _redacted(str(text or "")).splitlines():
             line += f"\n    | {_CONTROL.sub(_escaped, row)}"
     return line
 
@@ -148,13 +148,13 @@ def _value(name: str, value: object, exempt: bool) -> object:
     if value is None or isinstance(value, bool | int | float):
         return value
     if not exempt and _SECRET_NAME.fullmatch(name):
-        return STRUCK
-    return _CONTROL.sub(_escaped, _struck(str(value), () if exempt else _PATTERNS))
+        return REDACTED
+    return _CONTROL.sub(_escaped, _redacted(str(value), () if exempt else _PATTERNS))
 
 
-def _struck(text: str, patterns: Iterable[tuple[re.Pattern[str], str]] = _PATTERNS) -> str:
+def _redacted(text: str, patterns: Iterable[tuple[re.Pattern[str], str]] = _PATTERNS) -> str:
     for secret in _hidden:
-        text = text.replace(secret, STRUCK)
+        text = text.replace(secret, REDACTED)
     for pattern, replacement in patterns:
         text = pattern.sub(replacement, text)
     return text

@@ -1,7 +1,7 @@
 """What must hold before anything connects to a test database: layers 1 to 3, and the form of the identity.
 
 Pure on purpose: a mapping in, a target or a refusal out, so that every clause can be tested in a table. The
-mapping is the raw process environment, because typed settings forgive what must not be forgiven here (`True`
+mapping is the raw process environment, because typed settings accept what must be refused here (`True`
 for `true`, `environment` for `ENVIRONMENT`). Nothing but the standard library is imported: no other parser
 ever sees the URL, the driver receives the parts one by one.
 """

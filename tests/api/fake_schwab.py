@@ -15,7 +15,8 @@ import pytest
 from pydantic import SecretStr
 
 from src.core.config import Settings, load
-from src.fake_schwab import FakeSchwab, create_app
+from src.fake_schwab import create_app
+from src.fake_schwab.provider import FakeSchwab
 from tests.api.served import served
 
 

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 import httpx
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
 
 from src.connections.audit import Action
 from src.core.config import Settings
@@ -95,5 +96,5 @@ async def audited(session: AsyncSession, *actions: Action) -> list[ProviderAudit
     """What was recorded, in order; of these actions only, if any are named."""
     query = select(ProviderAuditLog).order_by(ProviderAuditLog.occurred_at)
     if actions:
-        query = query.where(ProviderAuditLog.action.in_(actions))
+        query = query.where(col(ProviderAuditLog.action).in_(actions))
     return list(await session.scalars(query))

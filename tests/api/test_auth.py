@@ -63,7 +63,8 @@ async def me(client: httpx.AsyncClient, tokens: dict[str, str]) -> httpx.Respons
 
 
 async def users(session: AsyncSession) -> int | None:
-    return await session.scalar(select(func.count()).select_from(User))
+    count: int | None = await session.scalar(select(func.count()).select_from(User))
+    return count
 
 
 class TestRegistration:
@@ -672,7 +673,7 @@ class TestMe:
     ) -> None:
         user.is_active = False
         await session.commit()
-        for headers in (login(user), login(User(id=uuid.uuid4()))):
+        for headers in (login(user), login(User(id=uuid.uuid4(), email="", password_hash="", name=""))):
             assert problem(await client.get(f"{AUTH}/me", headers=headers)) == (401, "invalid-access-token")
 
     async def change(

@@ -13,7 +13,8 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from src.core.config import ServerSettings, load
 from src.core.tls import client_context
-from src.fake_schwab import FakeSchwab, endpoints
+from src.fake_schwab import endpoints
+from src.fake_schwab.provider import FakeSchwab
 from tests.api.fake_schwab import Served
 
 VERIFIER = "v" * 64
@@ -340,7 +341,8 @@ async def test_switches_from_outside(fake_schwab: Served, http: httpx.AsyncClien
     assert (await http.get("/control/switches")).json()["refresh_token"] == "rotate"
     changed = await http.patch("/control/switches", json={"refresh_token": "same", "slow_seconds": 1})
     assert (changed.json()["refresh_token"], fake_schwab.provider.switches.slow_seconds) == ("same", 1)
-    for wrong in ({"unknown": 1}, {"answer": "yes"}, [], {"slow_seconds": -1}):
+    refused: list[Any] = [{"unknown": 1}, {"answer": "yes"}, [], {"slow_seconds": -1}]
+    for wrong in refused:
         assert (await http.patch("/control/switches", json=wrong)).status_code == 422
     assert (await http.patch("/control/switches", content="{}")).status_code == 422
     token = (await exchange(http, fake_schwab)).json()

@@ -99,7 +99,9 @@ async def everything(session: AsyncSession, redis: Redis, prefix: str) -> dict[s
     found: dict[str, Any] = {}
     for table in TABLES:
         # Columns, not objects: those the session would keep.
-        rows = await session.execute(table.__table__.select().order_by("id"))
+        rows = await session.execute(
+            SQLModel.metadata.tables[str(table.__tablename__)].select().order_by("id")
+        )
         found[str(table.__tablename__)] = rows.all()
     keys = [key async for key in redis.scan_iter(f"{prefix}*") if not key.startswith(f"{prefix}limits")]
     return found | {"redis": sorted(keys)}
@@ -192,7 +194,8 @@ async def test_no_filter_or_order_lists_anothers(
     client: httpx.AsyncClient, session: AsyncSession, login: Login, user: User, theirs: Provider, query: str
 ) -> None:
     mine = await factories.provider(session, user)
-    for filters in ({}, {"status": "active"}, {"provider_key": "schwab"}, {"is_active": True}):
+    cases: list[dict[str, Any]] = [{}, {"status": "active"}, {"provider_key": "schwab"}, {"is_active": True}]
+    for filters in cases:
         found = await client.get(f"{API}/providers", params={"sort": query} | filters, headers=login(user))
         assert found.status_code == 200
         assert {item["id"] for item in found.json()["items"]} <= {str(mine.id)}

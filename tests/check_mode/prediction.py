@@ -93,7 +93,7 @@ def predicted(run: Run, environment: str) -> dict[str, str]:
     """Return what a check says would change, in the terms of `changes`."""
     found: dict[str, str] = {}
     for name, result in run.changed:
-        item = result.get("item")
+        item: Any = result.get("item")
         match name.removeprefix("dashtam.stack."):
             case "keys : Read the local file, create it where it is missing":
                 found[f"env/local.{environment}.yml"] = "changed"

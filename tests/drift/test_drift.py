@@ -560,7 +560,7 @@ def test_what_was_stopped_removed_or_emptied(api: docker.APIClient, declared: di
     by_hand("rm", "-f", more, f"{DEV}-redis")
     by_hand("volume", "rm", volume)
     text = ENV_FILE.read_text()
-    level = re.search("^LOG_LEVEL=(.*)$", text, re.MULTILINE)[1]
+    (level,) = re.findall("^LOG_LEVEL=(.*)$", text, re.MULTILINE)
     edited = re.sub("^SECRET_KEY=.*$", "SECRET_KEY=canary-by-hand", text, flags=re.MULTILINE)
     ENV_FILE.write_text(edited.replace(f"LOG_LEVEL={level}", "LOG_LEVEL=LOUD") + "MORE=1\n")
     stops = "(edited by hand: a run stops and says what to do)"

@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from src.core import test_databases
+from src.core.migrate import LOCK
 from src.core.test_database_policy import RefusalError, TestDatabaseError
 from tests.guard.scratch import Database, Init, Server
 
@@ -154,7 +155,7 @@ def test_the_layer_is_checked_again_right_before_the_drop(
 
     async def overtaken() -> None:
         holder = await database.connect()
-        await holder.execute(f"SELECT pg_advisory_lock({test_databases.LOCK})")
+        await holder.execute(f"SELECT pg_advisory_lock({LOCK})")
         waiting = asyncio.create_task(act(database.environ, "gw0"))
         async with asyncio.timeout(4):
             while server.sql(WAITING.format(database=database.name)) == "0":  # noqa: ASYNC110 - the server tells

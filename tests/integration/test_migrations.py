@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -182,7 +183,7 @@ async def test_create_refuses_to_make_nothing(scratch: OwnerSettings) -> None:
 async def test_create_writes_a_changed_check(scratch: OwnerSettings) -> None:
     """As where a model's list of values has changed: the old constraint goes, the model's comes."""
     for statement in changed_check("'pending', 'active'"):
-        await in_transaction(scratch, lambda connection, sql=statement: connection.execute(text(sql)))
+        await in_transaction(scratch, partial(Connection.execute, statement=text(statement)))
     _, content = await in_transaction(
         scratch, lambda connection: new_revision(connection, "More states", empty=False)
     )

@@ -108,7 +108,7 @@ async def test_attempts_at_the_same_time_are_all_counted(http: httpx.AsyncClient
 
 @pytest.mark.parametrize("host", ["testclient", ""])
 def test_what_is_no_address_is_its_own_key(host: str) -> None:
-    scope = {"type": "http", "client": (host, 1) if host else None, "headers": []}
+    scope: dict[str, object] = {"type": "http", "client": (host, 1) if host else None, "headers": []}
     assert client_address(Request(scope)) == host
 
 

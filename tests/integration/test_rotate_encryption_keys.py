@@ -103,7 +103,8 @@ async def opened(connection: Connection, keyring: Keyring) -> dict[uuid.UUID, li
 
 
 async def stored(connection: Connection) -> list[asyncpg.Record]:
-    return await connection.fetch("SELECT * FROM provider_tokens ORDER BY id")
+    rows: list[asyncpg.Record] = await connection.fetch("SELECT * FROM provider_tokens ORDER BY id")
+    return rows
 
 
 async def test_every_row_is_readable_with_the_new_key_alone(connection: Connection) -> None:
@@ -147,7 +148,7 @@ async def test_two_at_once_share_the_work(connection: Connection, other: Connect
     await add(connection, old, 40)
     before = await opened(connection, old)
     one, two = Rotation(connection, both, batch=3), Rotation(other, both, batch=3)
-    assert await asyncio.gather(one.run(), two.run()) == [0, 0]
+    assert list(await asyncio.gather(one.run(), two.run())) == [0, 0]
     assert one.done + two.done == 40
     assert one.done
     assert two.done

@@ -135,7 +135,8 @@ class Role:
     @cached_property
     def specs(self) -> dict[str, Any]:
         loaded = yaml.safe_load((self.folder / "meta/argument_specs.yml").read_text())
-        return loaded["argument_specs"]
+        specs: dict[str, Any] = loaded["argument_specs"]
+        return specs
 
     @cached_property
     def options(self) -> dict[str, dict[str, Any]]:

@@ -249,6 +249,11 @@ def other_ca(files: Any) -> None:
     files.ca_key.write_bytes(key.read_bytes())
 
 
+def other_ca_without_certificate(files: Any) -> None:
+    other_ca(files)
+    files.cert.unlink()
+
+
 @pytest.mark.parametrize(
     ("spoil", "ca", "server"),
     [
@@ -263,7 +268,7 @@ def other_ca(files: Any) -> None:
             "another CA signed it",
         ),
         (
-            lambda files: (other_ca(files), files.cert.unlink()),
+            other_ca_without_certificate,
             "the CA's key does not belong to ca.pem",
             "it is missing",
         ),

@@ -196,11 +196,14 @@ def test_what_a_copy_has_lost_is_mended_or_said_in_one_line(loss: str, tmp_path:
         assert make.startswith("make: ")
 
 
-def test_the_artefact_holds_roles_and_plugins_alone(tmp_path: Path) -> None:
+IN_ARTEFACT = ("roles", "plugins", "meta", "LICENSE", "LICENSES", "REUSE.toml", "CHANGELOG.md")
+
+
+def test_the_artefact_holds_roles_plugins_and_licences_alone(tmp_path: Path) -> None:
     with tarfile.open(collection.build(tmp_path)) as archive:
         files = [member.name for member in archive.getmembers() if member.isfile()]
     tracked = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "roles", "plugins", "meta"],
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", *IN_ARTEFACT],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -256,11 +256,11 @@ def test_an_engine_that_sees_the_folder_will_do(tmp_path: Path) -> None:
     assert not any(line.endswith("/start") for line in asked)
 
 
-def test_an_engine_elsewhere_is_blind(tmp_path: Path) -> None:
+def test_an_engine_without_the_checkout_is_remote(tmp_path: Path) -> None:
     refusal = json.dumps({"message": "invalid mount config: bind source path does not exist: /x"})
     with engine("1.41", (400, refusal)) as asked:
         found = engine_status.status("1.41", str(tmp_path))
-    assert (found["state"], found["reason"]) == ("blind", f"it does not see {tmp_path}")
+    assert (found["state"], found["reason"]) == ("remote", f"it does not see {tmp_path}")
     assert list(tmp_path.iterdir()) == []
     assert any(line.startswith("DELETE") and "/images/" in line for line in asked)
 
@@ -282,7 +282,7 @@ def test_nothing_behind_an_address_is_said_shortly(monkeypatch: pytest.MonkeyPat
 
 def test_ssh_leads_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "ssh://me@elsewhere.invalid")
-    assert engine_status.status("1.41", "/")["state"] == "blind"
+    assert engine_status.status("1.41", "/")["state"] == "remote"
 
 
 ASK = """

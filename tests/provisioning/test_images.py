@@ -83,7 +83,12 @@ def test_an_image_that_is_not_wanted_is_not_looked_for(
 def test_nothing_but_what_is_wanted_is_pulled_or_built() -> None:
     wanted = plan.Wanted("auto", "", OFFICIAL, BUILT, names=("redis",))
     asked: list[str] = []
-    pulled = plan.make_plan(wanted, set().__contains__, lambda reference: asked.append(reference) or "")
+
+    def answer(reference: str) -> str:
+        asked.append(reference)
+        return ""
+
+    pulled = plan.make_plan(wanted, set().__contains__, answer)
     assert (asked, pulled.pull, pulled.build) == ([OFFICIAL["redis"]], [OFFICIAL["redis"]], [])
     assert plan.make_plan(wanted, set().__contains__, lambda _: "no such host").build == ["base", "redis"]
 

@@ -25,8 +25,9 @@ def readme(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def specs(role: str) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((ROLES / role / "meta/argument_specs.yml").read_text())
-    return found["argument_specs"]
+    loaded = yaml.safe_load((ROLES / role / "meta/argument_specs.yml").read_text())
+    found: dict[str, Any] = loaded["argument_specs"]
+    return found
 
 
 def test_every_readme_is_up_to_date() -> None:

@@ -273,12 +273,12 @@ def test_ports(ports: dict[str, Any], faults: dict[str, str]) -> None:
 def test_instance_names_and_port_offsets() -> None:
     for name in ("a", "copy-1", "abcdefghijklmnopqrst"):
         assert plugin.instance_fault(name) is None
-    for name in ("", "1a", "-a", "a-", "a--b", "A", "a_b", "a.b", "a\n", "abcdefghijklmnopqrstu", None, 1):
-        assert plugin.instance_fault(name)
+    for wrong in ("", "1a", "-a", "a-", "a--b", "A", "a_b", "a.b", "a\n", "abcdefghijklmnopqrstu", None, 1):
+        assert plugin.instance_fault(wrong)
     for offset in (0, 10, "700"):
         assert plugin.offset_fault(offset) is None
-    for offset in (5, -10, "x", None, 10.5):
-        assert plugin.offset_fault(offset)
+    for refused in (5, -10, "x", None, 10.5):
+        assert plugin.offset_fault(refused)
 
 
 def test_what_a_person_writes_is_never_run(validate: Validate, tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Runs databases.sql inside the container as the administrator, after asking whether both roles can log in over TCP.
 # $1: the SQL. Only sh and psql: the official image is Alpine.
 export PGCONNECT_TIMEOUT=5

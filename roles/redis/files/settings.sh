@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Prints which settings were changed by hand since the server was started, as lines of name, declared and running, separated
 # by tabs; APPLY=true resets them. The readiness command has kept in the file $1 what the server had then. Only what busybox has, too.
 set -eu

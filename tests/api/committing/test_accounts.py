@@ -12,6 +12,7 @@ import pytest
 from argon2 import PasswordHasher
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
 
 from src.accounts import passwords, secret_tokens
 from src.accounts.attempts import LIMIT
@@ -43,7 +44,7 @@ def statuses(responses: list[httpx.Response]) -> Counter[int]:
 
 
 async def live_refresh_tokens(session: AsyncSession) -> int:
-    live = (RefreshToken.revoked_at.is_(None), RefreshToken.used_at.is_(None))
+    live = (col(RefreshToken.revoked_at).is_(None), col(RefreshToken.used_at).is_(None))
     return await session.scalar(select(func.count()).select_from(RefreshToken).where(*live)) or 0
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from redis.asyncio import Redis
-from sqlalchemy import select
+from sqlalchemy import AsyncAdaptedQueuePool, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from src.connections import refresh_lock, transport
@@ -153,6 +153,7 @@ async def test_no_connection_to_the_database_is_held_meanwhile(
     switch(flow, answer="slow")
     refresh = asyncio.create_task(flow.client.patch(url, headers=login(user)))
     await until_asked(flow, "refresh_token")
+    assert isinstance(engine.pool, AsyncAdaptedQueuePool)
     held = engine.pool.checkedout()
     release()
     assert (await refresh).status_code == 200

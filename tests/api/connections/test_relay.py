@@ -124,7 +124,7 @@ async def test_redis_has_hashes_alone(
     keys = [key async for key in redis.scan_iter(f"{redis_prefix}oauth:*")]
     assert len(keys) == 1
     assert 590 < await redis.ttl(keys[0]) <= 600
-    everything = f"{keys} {await redis.get(keys[0])}"
+    everything = repr([keys, await redis.get(keys[0])])
     assert opened.state not in everything
     assert not any(value in everything for value in opened.cookies.values())
 
@@ -549,12 +549,12 @@ async def test_a_link_of_a_removed_provider(
 async def test_only_the_callback_server_may_ask(
     flow: OAuthFlow, session: AsyncSession, user: User, login: Login, endpoint: str, given: str | None
 ) -> None:
-    headers = {}
+    headers: dict[str, Any] = {}
     if given == "user":
-        headers = login(user)
+        headers |= login(user)
     elif given is not None:
         token = flow.settings.relay_token.get_secret_value()
-        headers = {"Authorization": given.format(token=token).encode("latin-1")}
+        headers |= {"Authorization": given.format(token=token).encode("latin-1")}
     response = await flow.client.post(f"/api/v1/internal/oauth/{endpoint}", json={}, headers=headers)
     assert (response.status_code, code_of(response)) == (401, "not-the-callback-server")
     assert response.headers["www-authenticate"] == "Bearer"

@@ -48,7 +48,7 @@ def test_a_new_password_is_complete_or_refused_without_being_repeated(password: 
 
 
 def test_hashes_are_argon2id_as_the_rfc_recommends() -> None:
-    parameters = extract_parameters(passwords.nobodys_hash())
+    parameters = extract_parameters(passwords.dummy_hash())
     assert parameters == RFC_9106_LOW_MEMORY
     assert isinstance(parameters, Parameters)
     assert parameters.type is Type.ID
@@ -71,13 +71,13 @@ async def test_without_a_hash_nothing_is_right(
     assert not await passwords.is_right(SecretStr("Correct-horse-7"), password_hash)
 
 
-def test_to_compare_with_nobodys_hash_is_todays_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verifying_the_dummy_hash_costs_what_a_users_costs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Argon2 reads it and does the whole work: a hash that it could not read would fail at once."""
-    assert not passwords.is_outdated(passwords.nobodys_hash())
+    assert not passwords.is_outdated(passwords.dummy_hash())
     monkeypatch.setattr(passwords, "hasher", CHEAP)
-    assert extract_parameters(passwords.nobodys_hash()).memory_cost == 8
+    assert extract_parameters(passwords.dummy_hash()).memory_cost == 8
     with pytest.raises(Exception, match="does not match"):
-        CHEAP.verify(passwords.nobodys_hash(), "x")
+        CHEAP.verify(passwords.dummy_hash(), "x")
 
 
 def test_other_parameters_are_outdated() -> None:

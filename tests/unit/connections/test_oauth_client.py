@@ -86,6 +86,10 @@ def test_an_answer_is_understood_whatever_it_is_called(schwab: ProviderType, con
         answered(schwab, b"<html>", content_type=content_type)
 
 
+WITHOUT_MEANING: list[Any] = [None, "", "soon", 0, "0", -1, True, [], {}, 10**400, "9" * 400]
+WITHOUT_MEANING += [float("inf"), float("nan")]
+
+
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [
@@ -99,8 +103,7 @@ def test_an_answer_is_understood_whatever_it_is_called(schwab: ProviderType, con
         (LONGEST_LIFETIME + 1, LONGEST_LIFETIME),
         (10**30, LONGEST_LIFETIME),
         # Whatever says nothing: as if it were missing.
-        *[(value, None) for value in (None, "", "soon", 0, "0", -1, True, [], {}, 10**400, "9" * 400)],
-        *[(value, None) for value in (float("inf"), float("nan"))],
+        *[(value, None) for value in WITHOUT_MEANING],
     ],
 )
 def test_a_lifetime(schwab: ProviderType, value: Any, seconds: int | None) -> None:

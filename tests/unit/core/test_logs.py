@@ -102,7 +102,7 @@ def test_nothing_forges_a_line(printed: Printed) -> None:
         ("connecting with p%40ss%20w%2Frd%27%2520", "w%2Frd"),
     ],
 )
-def test_what_looks_like_a_secret_is_struck_out(printed: Printed, text: str, secret: str) -> None:
+def test_what_looks_like_a_secret_is_redacted(printed: Printed, text: str, secret: str) -> None:
     logs.configure("DEBUG", hide=[KEY, PASSWORD])
     for name in ("src.some", logs.MAIL_LOGGER, "httpx2"):
         logger = logging.getLogger(name)
