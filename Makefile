@@ -169,9 +169,13 @@ restore: engine ## dev's database from a backup: make restore LIMIT=dev FILE=bac
 	@$(call play,playbooks/restore.yml $(limit) $(if $(FILE),-e $(call quote,{"backup_source": !unsafe $(call json_string,$(FILE))})))
 
 ##@ Tests
-.PHONY: test test-up test-setup test-down test-rebuild test-status test-verify test-unit test-integration test-smoke test-drift test-check test-foreign ci-test molecule bench lint
+.PHONY: test verify test-up test-setup test-down test-rebuild test-status test-verify test-unit test-integration test-smoke test-drift test-check test-foreign ci-test molecule bench lint
 test: engine ## all tests, with coverage, beside a running dev; ARGS="-k name" selects
 	@$(call play,playbooks/test.yml $(call pytest_args,$(ARGS)))
+
+verify: engine ## count what SECURITY.md says was measured, and write its table (minutes)
+	@$(MAKE) --no-print-directory test ARGS="$$(.venv/bin/python -m tests.verification paths)"
+	@.venv/bin/python -m tests.verification table reports/test$(if $(INSTANCE),.$(INSTANCE)) --write
 
 test-unit: venv ## the tests that need no engine
 	@.venv/bin/python -m pytest -c tests/pytest.ini --rootdir=. tests/unit $(ARGS)

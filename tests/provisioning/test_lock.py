@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import multiprocessing
 import time
+from multiprocessing.context import ForkProcess
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -29,10 +30,10 @@ def hold(taken: Event, labels: dict[str, str], seconds: float) -> None:
         time.sleep(seconds)
 
 
-def holder(labels: dict[str, str], seconds: float) -> multiprocessing.Process:
+def holder(labels: dict[str, str], seconds: float) -> ForkProcess:
     context = multiprocessing.get_context("fork")
     taken = context.Event()
-    process: multiprocessing.Process = context.Process(target=hold, args=(taken, labels, seconds))
+    process = context.Process(target=hold, args=(taken, labels, seconds))
     process.start()
     assert taken.wait(10)
     return process

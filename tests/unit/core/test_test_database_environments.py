@@ -142,7 +142,10 @@ def environments() -> list[tuple[Generated, Target]]:
     return [generate(rng) for _ in range(COUNT)]
 
 
-def test_no_wrong_accept_and_no_wrong_refusal(environments: list[tuple[Generated, Target]]) -> None:
+def test_no_wrong_accept_and_no_wrong_refusal(
+    environments: list[tuple[Generated, Target]], record_property: Callable[[str, object], None]
+) -> None:
+    record_property("cases", len(environments))
     accepted = 0
     for made, target in environments:
         expected = (min(made.faults), None) if made.faults else (None, target)

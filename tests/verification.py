@@ -1,0 +1,134 @@
+"""What SECURITY.md says was measured, counted from the tests' own reports.
+
+    python -m tests.verification paths                      the files whose tests count
+    python -m tests.verification table REPORTS [--write]    the table, compared with SECURITY.md's or written
+
+A line counts test cases, or what a test says that it went through (the property ``cases``). A line that no
+test stands for is a fault: nothing was measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+from tests.by_path import ROOT
+
+SECURITY = ROOT / "SECURITY.md"
+TABLE = re.compile(r"(?<=<!-- verify:begin -->\n).*?(?=<!-- verify:end -->)", re.DOTALL)
+
+# What is measured: the file of the tests, and the tests' names.
+LINES = {
+    "Dumps that are damaged, partial or another database's: refused, and nothing is touched": (
+        "tests/guard/test_restore.py",
+        r"test_refused_and_nothing_is_touched|test_one_bit_in|test_a_checksum_that_differs",
+    ),
+    "Dumps of harmless kinds: accepted": ("tests/guard/test_restore.py", r"test_accepted"),
+    "Ways around the layers that guard a database from being dropped: refused": (
+        "tests/guard/test_refusals.py",
+        r"test_(?!nothing_is_wrong)",
+    ),
+    "Generated environments that the guard judges as an independent oracle does": (
+        "tests/unit/core/test_test_database_environments.py",
+        r"test_no_wrong_accept_and_no_wrong_refusal",
+    ),
+    "Kills of the test database's initialisation at any point: the next one heals it": (
+        "tests/guard/test_failures.py",
+        r"test_killed_|test_interrupted|test_a_connection_that_breaks",
+    ),
+    "Statements that the app's database role must not run: denied": (
+        "tests/integration/test_schema.py",
+        r"test_the_apps_role_may_not",
+    ),
+    "Tables on which the app's role has exactly the declared privileges": (
+        "tests/integration/test_schema.py",
+        r"test_the_apps_role_may_do_exactly_this",
+    ),
+    "Outages of PostgreSQL and Redis: refused with 503 or not noticed, never 500": (
+        "tests/integration/test_outages.py",
+        r"test_",
+    ),
+    "Routes that show or change nothing without a token, or of another user": (
+        "tests/api/test_ownership.py",
+        r"test_(without_a_good_token|what_is_anothers|a_user_is_not)",
+    ),
+    "Hostile or broken answers of a provider: refused, and nothing is stored": (
+        "tests/api/connections/test_hostile_provider.py",
+        r"test_(what_is_not_good|nobody_is_there|somebody_without)",
+    ),
+}
+
+
+def paths() -> list[str]:
+    """Return the files whose tests count."""
+    return sorted({path for path, _ in LINES.values()})
+
+
+def cases(reports: Path) -> Iterator[tuple[str, str, bool, int]]:
+    """Yield the file, the name, whether it passed and the count of each test in the reports, once each."""
+    found: dict[tuple[str, str], tuple[bool, int]] = {}
+    for report in sorted(reports.rglob("junit*.xml")):
+        for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314 - pytest's own
+            file = "tests/" + case.get("classname", "").replace(".", "/") + ".py"
+            name = case.get("name", "")
+            passed = all(case.find(bad) is None for bad in ("failure", "error", "skipped"))
+            count = next(
+                (each.get("value") for each in case.iter("property") if each.get("name") == "cases"), "1"
+            )
+            before, _ = found.get((file, name), (True, 0))
+            found[file, name] = (before and passed, int(count or 1))
+    for (path, test), (good, number) in found.items():
+        yield path, test, good, number
+
+
+def counted(reports: Path) -> dict[str, tuple[int, int]]:
+    """Return for each line how many passed, and of how many."""
+    results = dict.fromkeys(LINES, (0, 0))
+    for file, name, passed, count in cases(reports):
+        for line, (path, pattern) in LINES.items():
+            if path == file and re.match(pattern, name):
+                good, total = results[line]
+                results[line] = (good + count * passed, total + count)
+    return results
+
+
+def table(results: dict[str, tuple[int, int]]) -> str:
+    """Return the table in Markdown."""
+    rows = [f"| {line} | {good:,} of {total:,} |\n" for line, (good, total) in results.items()]
+    return "| what | verified |\n|---|---|\n" + "".join(rows)
+
+
+def main() -> None:
+    """Print what was asked for.
+
+    :raises SystemExit: something was not verified, or SECURITY.md says something else.
+    """
+    parser = argparse.ArgumentParser(prog="python -m tests.verification")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("paths")
+    command = commands.add_parser("table")
+    command.add_argument("reports", type=Path)
+    command.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    if options.command == "paths":
+        sys.stdout.write(" ".join(paths()) + "\n")
+        return
+    results = counted(options.reports)
+    for line, (good, total) in results.items():
+        sys.stdout.write(f"{good} of {total}: {line}\n")
+    if any(good != total or not total for good, total in results.values()):
+        sys.exit("Not everything was verified.")
+    text = SECURITY.read_text(encoding="utf-8")
+    shown = TABLE.sub(lambda _: table(results), text)
+    if options.write:
+        SECURITY.write_text(shown, encoding="utf-8")
+    elif shown != text:
+        sys.exit("SECURITY.md shows another table. Run make verify and commit what it writes.")
+
+
+if __name__ == "__main__":
+    main()
