@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from benchmarks.commands import CommandError, Cost, measure
@@ -138,7 +138,7 @@ def runs(bench: Bench, names: Sequence[str]) -> list[Row]:
                 if run.end == "down":
                     cost = measure(side.down)
                 else:
-                    cost = measure(lambda side=side, run=run: side.up(changed=run.end == "changed"))  # type: ignore[misc]
+                    cost = measure(partial(side.up, changed=run.end == "changed"))
                 side.state = run.end
                 row.add(side.name, cost)
                 _tell(number, side.name, run.title, cost)
@@ -161,7 +161,7 @@ def test_file(bench: Bench, names: Sequence[str]) -> list[Row]:
             side.bring("up")
             # Warm means that it has been done before: by then Python has its bytecode.
             side.test(TEST_FILE)
-            cost = measure(lambda side=side: side.test(TEST_FILE))  # type: ignore[misc]
+            cost = measure(partial(side.test, TEST_FILE))
             row.add(side.name, cost)
             _tell(number, side.name, row.title, cost)
             side.bring("absent")

@@ -80,7 +80,8 @@ def _mount(mount: dict[str, Any]) -> dict[str, Any]:
         result["bind"] = {"create_host_path": False}
     if left:
         raise AnsibleFilterError(f"plan_compose cannot translate {', '.join(left)} of a mount yet")
-    return escaped(result)  # type: ignore[no-any-return]
+    translated: dict[str, Any] = escaped(result)
+    return translated
 
 
 def _service(spec: dict[str, Any], hint: str, label_prefix: str, logging: dict[str, Any]) -> dict[str, Any]:
