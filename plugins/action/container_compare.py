@@ -20,6 +20,7 @@ from ansible_collections.dashtam.stack.plugins.filter.containers import (
     network_states,
 )
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, host_ports
+from ansible_collections.dashtam.stack.plugins.module_utils.quantities import NANOSECONDS
 from ansible_collections.dashtam.stack.plugins.module_utils.readiness import Look
 from ansible_collections.dashtam.stack.plugins.module_utils.survey import carries, survey
 
@@ -99,6 +100,11 @@ Nothing was touched. Remove it (docker {remove} {name}) or use another instance 
 REMOVE = {"container": "rm -f", "network": "network rm", "volume": "volume rm"}
 
 
+def _lacks_processors(spec: dict[str, Any], found: dict[str, Any] | None) -> bool:
+    """Say whether a container has fewer processors than declared: the machine may have no more to give."""
+    return found is not None and found["HostConfig"]["NanoCpus"] < float(spec["cpus"]) * NANOSECONDS
+
+
 class ActionModule(ActionBase):
     """Look, compare, refuse what is somebody else's."""
 
@@ -128,6 +134,8 @@ class ActionModule(ActionBase):
         images = sorted({spec["image"] for spec in specs})
         with engine.client() as client:
             found = survey(client, names, arguments["labels"], images=images, environments=True)
+            if any(map(_lacks_processors, specs, (found["containers"].get(spec["name"]) for spec in specs))):
+                found["processors"] = client.info()["NCPU"]
             version = client.api_version
         ours = {
             spec["name"]: found["containers"][spec["name"]]

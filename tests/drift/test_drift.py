@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -316,24 +317,28 @@ def containers_changed(api: docker.APIClient, folder: Path) -> list[str]:
         config["Healthcheck"] |= {"Test": ["CMD", "true"], "Interval": 60_000_000_000}
         host["PortBindings"] = {inside: [{"HostIp": "127.0.0.1", "HostPort": str(port + 5)}]}
         host["Mounts"] = [mount for mount in host["Mounts"] if mount["Target"] not in ("/tmp", "/app/src")]
-        host["Binds"] = [f"{ROOT}/src:/app/src:ro", f"{folder}:/more"]
+        host["Binds"] = [f"{ROOT}/src:/app/src", f"{folder}:/more"]
         host["Tmpfs"] = {"/tmp": "size=16m,mode=1777"}
         host["RestartPolicy"] = {"Name": "no"}
         host["ReadonlyRootfs"] = False
         host["CapDrop"], host["CapAdd"] = ["NET_RAW"], ["NET_ADMIN"]
         host["SecurityOpt"] = []
         host["ShmSize"] = 128 * 1024**2
-        host["Memory"] = 512 * 1024**2
+        host["Memory"], host["MemorySwap"] = 512 * 1024**2, -1
+        host["PidsLimit"], host["Init"] = None, False
+        host["Ulimits"] = [{"Name": "nofile", "Soft": 1024, "Hard": 2048}]
         host["LogConfig"] = {"Type": "json-file", "Config": {"max-size": "1m"}}
         host["ExtraHosts"] = ["example.org:127.0.0.1"]
 
     make_again(api, DEV, "callback", change)
-    health = "curl -fsS --max-time 4 --cacert /app/certs/ca.pem https://localhost:8182/health"
+    health = shlex.join(before["Config"]["Healthcheck"]["Test"])
+    # Of four that are declared.
+    processors = min(4, api.info()["NCPU"])
     return [
         f"{DEV}-app: restart policy: declared unless-stopped, running always",
-        f"{DEV}-app: memory limit: declared no limit, running 700M",
-        f"{DEV}-app: cpu limit: declared no limit, running 1.5",
-        f"{DEV}-app: pids limit: declared no limit, running 500",
+        f"{DEV}-app: memory limit: declared 2G, running 700M",
+        f"{DEV}-app: cpu limit: declared {processors}, running 1.5",
+        f"{DEV}-app: pids limit: declared 512, running 500",
         f"{DEV}-app: network {OTHER_NETWORK}: declared none, running connected",
         f"{DEV}-app: cpu shares: declared none, running 512",
         *(
@@ -344,10 +349,13 @@ def containers_changed(api: docker.APIClient, folder: Path) -> list[str]:
                 "working folder: declared /app, running /tmp",
                 "stop timeout: declared 10s, running 3s",
                 "restart policy: declared unless-stopped, running no",
-                "memory limit: declared no limit, running 512M",
+                "memory limit: declared 256M, running 512M",
+                "pids limit: declared 128, running no limit",
+                "open files limit: declared 1024, running 1024:2048",
+                "init process: declared yes, running no",
                 "read-only root: declared yes, running no",
                 "shm size: declared 64M, running 128M",
-                f"health check: declared CMD {health}, running CMD true",
+                f"health check: declared {health}, running CMD true",
                 "health check's interval: declared 10s, running 60s",
                 "dropped capability ALL: declared present, running none",
                 "security option no-new-privileges:true: declared present, running none",
@@ -355,8 +363,8 @@ def containers_changed(api: docker.APIClient, folder: Path) -> list[str]:
                 "log option max-file: declared 3, running none",
                 f"label dashtam.certificates: declared {fingerprint}, running none",
                 f"port {inside}: declared 127.0.0.1:{port}, running 127.0.0.1:{port + 5}",
-                "mount /tmp: declared tmpfs, 512M, mode 1777, running tmpfs, 16M, mode 1777",
-                f"mount /app/src: declared bind {ROOT}/src, running bind {ROOT}/src, read-only",
+                "mount /tmp: declared tmpfs, 64M, mode 1777, running tmpfs, 16M, mode 1777",
+                f"mount /app/src: declared bind {ROOT}/src, read-only, running bind {ROOT}/src",
                 "dropped capability NET_RAW: declared none, running present",
                 "label note: declared none, running mine",
                 f"mount /more: declared none, running bind {folder}",
