@@ -21,6 +21,7 @@ import yaml
 
 from tests.by_path import ROOT
 from tests.provisioning import playbook
+from tests.verify import hardening
 
 INSTANCE = "drift"
 OFFSET = 560
@@ -51,6 +52,14 @@ MODES = {
     ROOT / "certs/key.pem": 0o600,
     ROOT / "certs/private/ca-key.pem": 0o600,
 }
+
+SIGNAL_SERVICE = """
+parent() { cut -d" " -f4 "/proc/$1/stat" 2>/dev/null; }
+for folder in /proc/[0-9]*; do
+    pid=${folder#/proc/}
+    if [ "$(parent "$pid")" = 1 ] || [ "$(parent "$(parent "$pid")")" = 1 ]; then kill -"$0" "$pid"; fi
+done
+"""
 
 # All that any run has printed, for the last test.
 PRINTED: list[str] = []
@@ -248,6 +257,31 @@ def repaired(declared: dict[str, Any]) -> None:
         for what, wanted in was.items():
             assert now[what] == wanted, f"{name}: {what}"
     assert {path: path.stat().st_mode & 0o7777 for path in MODES} == MODES
+
+
+def test_every_container_is_confined() -> None:
+    for environment in UP:
+        assert hardening.judge(environment, INSTANCE) == (68, [])
+    assert hardening.judge("dev", "nowhere")[0] == 0
+
+
+def signal_services(name: str, signal: str) -> None:
+    """Send a signal to what the init has started and to the children of that, and to no health check."""
+    for service in SERVICES[name]:
+        by_hand("exec", f"{name}-{service}", "sh", "-c", SIGNAL_SERVICE, signal)
+
+
+def test_a_service_that_hangs_is_unhealthy_within_30_s(api: docker.APIClient) -> None:
+    def healths() -> set[str]:
+        return {inspected(f"{DEV}-{service}")["State"]["Health"]["Status"] for service in SERVICES[DEV]}
+
+    await_that(lambda: healths() == {"healthy"})
+    signal_services(DEV, "STOP")
+    try:
+        await_that(lambda: healths() == {"unhealthy"}, seconds=30)
+    finally:
+        signal_services(DEV, "CONT")
+    await_that(lambda: healths() == {"healthy"}, seconds=30)
 
 
 def test_none_after_a_restart_a_backup_a_migration_and_a_container_made_again_just_as_it_was(

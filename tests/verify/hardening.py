@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -202,25 +203,26 @@ def judge(environment: str, instance: str = "dashtam", checkout: Path = ROOT) ->
     :raises docker.errors.DockerException: the engine does not answer.
     """
     held, lines = 0, []
-    client = docker.from_env()
-    for service in SERVICES:
-        labels = {
-            "dashtam.environment": environment,
-            "dashtam.instance": instance,
-            "dashtam.service": service,
-            "dashtam.checkout": str(checkout),
-        }
-        wanted = [f"{name}={value}" for name, value in labels.items()]
-        found = client.containers.list(filters={"label": wanted})
-        if len(found) != 1:
-            lines.append(f"{service}: {CHECKS} checks: {len(found)} containers of {checkout} run, not one")
-            continue
-        (container,) = found
-        printed = container.exec_run(["sh", "-c", READ_PROC]).output.decode()
-        verdicts = checks(container.attrs, read_proc(printed))
-        held += sum(verdict.ok for verdict in verdicts)
-        lines += [f"{service}: {verdict.name}: {verdict.why}" for verdict in verdicts if not verdict.ok]
-    client.close()
+    with closing(docker.from_env()) as client:
+        for service in SERVICES:
+            labels = {
+                "dashtam.environment": environment,
+                "dashtam.instance": instance,
+                "dashtam.service": service,
+                "dashtam.checkout": str(checkout),
+            }
+            wanted = [f"{name}={value}" for name, value in labels.items()]
+            found = client.containers.list(filters={"label": wanted})
+            if len(found) != 1:
+                lines.append(
+                    f"{service}: {CHECKS} checks: {len(found)} containers of {checkout} run, not one"
+                )
+                continue
+            (container,) = found
+            printed = container.exec_run(["sh", "-c", READ_PROC]).output.decode()
+            verdicts = checks(container.attrs, read_proc(printed))
+            held += sum(verdict.ok for verdict in verdicts)
+            lines += [f"{service}: {verdict.name}: {verdict.why}" for verdict in verdicts if not verdict.ok]
     return held, lines
 
 
