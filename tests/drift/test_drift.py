@@ -261,7 +261,8 @@ def repaired(declared: dict[str, Any]) -> None:
 
 def test_every_container_is_confined() -> None:
     for environment in UP:
-        assert hardening.judge(environment, INSTANCE) == (68, [])
+        held, lines = hardening.judge(environment, INSTANCE)
+        assert (lines, held) == ([], 68)
     assert hardening.judge("dev", "nowhere")[0] == 0
 
 

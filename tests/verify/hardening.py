@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import docker
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("postgres", "redis", "app", "callback")
 CHECKS = 17
 # The data; every other volume or folder that is mounted is read-only.
