@@ -266,22 +266,25 @@ def test_every_container_is_confined() -> None:
     assert hardening.judge("dev", "nowhere")[0] == 0
 
 
-def signal_services(name: str, signal: str) -> None:
+def signal_service(container: str, signal: str) -> None:
     """Send a signal to what the init has started and to the children of that, and to no health check."""
-    for service in SERVICES[name]:
-        by_hand("exec", f"{name}-{service}", "sh", "-c", SIGNAL_SERVICE, signal)
+    by_hand("exec", container, "sh", "-c", SIGNAL_SERVICE, signal)
 
 
 def test_a_service_that_hangs_is_unhealthy_within_30_s(api: docker.APIClient) -> None:
+    containers = [f"{DEV}-{service}" for service in SERVICES[DEV]]
+
     def healths() -> set[str]:
-        return {inspected(f"{DEV}-{service}")["State"]["Health"]["Status"] for service in SERVICES[DEV]}
+        return {inspected(container)["State"]["Health"]["Status"] for container in containers}
 
     await_that(lambda: healths() == {"healthy"})
-    signal_services(DEV, "STOP")
+    for container in containers:
+        signal_service(container, "STOP")
     try:
         await_that(lambda: healths() == {"unhealthy"}, seconds=30)
     finally:
-        signal_services(DEV, "CONT")
+        for container in containers:
+            signal_service(container, "CONT")
     await_that(lambda: healths() == {"healthy"}, seconds=30)
 
 
@@ -547,7 +550,7 @@ def test_what_was_changed_in_running_environments(
 def test_what_was_stopped_removed_or_emptied(api: docker.APIClient, declared: dict[str, Any]) -> None:
     # It turns unhealthy while the rest is changed.
     wedged = f"{TEST}-callback"
-    by_hand("kill", "--signal=STOP", wedged)
+    signal_service(wedged, "STOP")
 
     by_hand("stop", f"{DEV}-app")
     image = inspected(f"{DEV}-callback")["Config"]["Image"]
@@ -595,7 +598,7 @@ def test_what_was_stopped_removed_or_emptied(api: docker.APIClient, declared: di
         f"{CI}-postgres: database postgres: CONNECT of PUBLIC: declared no, running yes",
         f"{CI}-postgres: database template1: CONNECT of PUBLIC: declared no, running yes",
     ]
-    by_hand("kill", "--signal=CONT", wedged)
+    signal_service(wedged, "CONT")
     repaired(declared)
     assert drift() == [more_left, label_left]
 
