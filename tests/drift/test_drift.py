@@ -266,6 +266,11 @@ def test_every_container_is_confined() -> None:
     assert hardening.judge("dev", "nowhere")[0] == 0
 
 
+def test_redis_can_write_its_data_down() -> None:
+    for name in SERVICES:
+        assert redis_cli(name, "SAVE") == "OK"
+
+
 def signal_service(container: str, signal: str) -> None:
     """Send a signal to what the init has started and to the children of that, and to no health check."""
     by_hand("exec", container, "sh", "-c", SIGNAL_SERVICE, signal)

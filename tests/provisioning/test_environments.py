@@ -131,8 +131,8 @@ def test_redis_persistence(declared: Declared) -> None:
     commands = {name: content["containers"]["redis"]["command"] for name, content in declared.items()}
     assert commands == {
         "dev": ["redis-server", "--appendonly", "yes"],
-        "test": ["redis-server", "--appendonly", "no"],
-        "ci": ["redis-server", "--appendonly", "no", "--save", ""],
+        "test": ["redis-server", "--appendonly", "no", "--dir", "/tmp"],
+        "ci": ["redis-server", "--appendonly", "no", "--dir", "/tmp", "--save", ""],
     }
 
 
