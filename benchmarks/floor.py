@@ -26,7 +26,9 @@ SINGLE = {
     "restart": "restart",
     "shm_size": "shm-size",
     "mem_limit": "memory",
-    "cpus": "cpus",
+    "memswap_limit": "memory-swap",
+    "cpu_period": "cpu-period",
+    "cpu_quota": "cpu-quota",
     "pids_limit": "pids-limit",
     "init": "init",
     "read_only": "read-only",
@@ -95,6 +97,7 @@ class Floor:
         words += [f"--env={key}" for key in environment]
         words += [f"--{flag}={value}" for key, flag in REPEATED.items() for value in service.get(key, [])]
         words += [f"--{flag}={service[key]}" for key, flag in SINGLE.items() if key in service]
+        words += [f"--ulimit={name}={value}" for name, value in service.get("ulimits", {}).items()]
         command = [_literal(word, self.values) for word in service["command"]]
         words += [*self._mounts(service), service["image"], *command]
         run("docker", "run", "--detach", *words, environment=environment)

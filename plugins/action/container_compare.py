@@ -20,6 +20,7 @@ from ansible_collections.dashtam.stack.plugins.filter.containers import (
     network_states,
 )
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, host_ports, lock
+from ansible_collections.dashtam.stack.plugins.module_utils.quantities import NANOSECONDS
 from ansible_collections.dashtam.stack.plugins.module_utils.readiness import Look
 from ansible_collections.dashtam.stack.plugins.module_utils.survey import survey
 
@@ -107,6 +108,11 @@ Nothing was touched. Remove it (docker {remove} {name}) or use another instance 
 REMOVE = {"container": "rm -f", "network": "network rm", "volume": "volume rm"}
 
 
+def _lacks_processors(spec: dict[str, Any], found: dict[str, Any] | None) -> bool:
+    """Say whether a container has fewer processors than declared: the machine may have no more to give."""
+    return found is not None and found["HostConfig"]["NanoCpus"] < float(spec["cpus"]) * NANOSECONDS
+
+
 class ActionModule(ActionBase):
     """Look, compare, refuse what is somebody else's."""
 
@@ -143,6 +149,8 @@ class ActionModule(ActionBase):
             names = {entry["name"] for entry in named} | {spec["network"] for spec in specs}
             images = sorted({spec["image"] for spec in specs})
             found = survey(client, names, labels, images=images, environments=True)
+            if any(map(_lacks_processors, specs, (found["containers"].get(spec["name"]) for spec in specs))):
+                found["processors"] = client.info()["NCPU"]
             compared = self._compare(found, arguments)
             seconds = look.seconds()
         ready = set(seconds) == {spec["name"] for spec in specs} and not compared.pop("differing", True)

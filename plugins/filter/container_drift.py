@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -24,9 +25,9 @@ def _env(pairs: Iterable[str] | None) -> dict[str, str]:
     return dict(pair.partition("=")[::2] for pair in pairs or [])
 
 
-def _swap(host: Mapping[str, Any]) -> bool:
-    """Say whether the swap limit is the engine's own: twice the memory's where there is one."""
-    return (host.get("MemorySwap") or 0) in (0, -1, 2 * host["Memory"])
+def _swap(host: Mapping[str, Any]) -> int:
+    """Bytes that may be swapped out. An engine that cannot limit it says -1, one without any limit 0."""
+    return max(0, (host.get("MemorySwap") or 0) - host["Memory"])
 
 
 def env_drift(declared: Mapping[str, str], running: Mapping[str, str]) -> list[dict[str, str]]:
@@ -57,6 +58,7 @@ def differences(
     log: dict[str, Any],
 ) -> list[dict[str, str]]:
     """Return how one container differs from its declaration, see :func:`container_drift`."""
+    spec = spec | {"cpus": min(float(spec["cpus"]), survey.get("processors", math.inf))}
     same_image = found["Image"] == survey["images"].get(spec["image"])
     # What the image gives is judged by the image that the container was made from; None once that is removed.
     image = found.get("ImageConfig") or {}
@@ -70,8 +72,8 @@ def differences(
         )
         running = {what: value for what, value in running.items() if what in declared or what not in of_image}
         running["entrypoint"] = running["stop signal"] = None
-    if not _swap(found["HostConfig"]) and running["memory limit"] == declared["memory limit"]:
-        running["swap limit"] = shown_size(found["HostConfig"]["MemorySwap"])
+    if (swap := _swap(found["HostConfig"])) and running["memory limit"] == declared["memory limit"]:
+        running["swap"] = shown_size(swap)
     told = []
     if not same_image:
         wanted = _short(survey["images"].get(spec["image"], "not present"))
@@ -100,7 +102,8 @@ def container_drift(
 ) -> dict[str, Any]:
     """Return the survey, each declared container with its ``Drift``, and no container's environment.
 
-    :param survey: what the lookup ``docker_survey`` returned with ``environments``.
+    :param survey: what the lookup ``docker_survey`` returned with ``environments``; with ``processors``
+        where the engine may have fewer than are declared.
     :param specs: declared containers (role container, ``container_specs``).
     :param hashes: container name to the hash of its declaration.
     :param hash_label: the label that holds it.

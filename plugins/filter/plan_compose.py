@@ -21,11 +21,24 @@ RENAMED = {
     "security_opts": "security_opt",
     "memory": "mem_limit",
 }
-SAME = ("image", "user", "working_dir", "healthcheck", "read_only", "cap_drop", "shm_size", "cpus", "init")
-TRANSLATED = ("name", "command", "env", "labels", "network", "aliases", "mounts", "stop_timeout")
+# Compose has them together, as `ulimits`.
+ULIMITS = ("nofile",)
+SAME = (
+    "image",
+    "user",
+    "working_dir",
+    "healthcheck",
+    "read_only",
+    "cap_drop",
+    "shm_size",
+    "pids_limit",
+    "init",
+)
+TRANSLATED = ("name", "command", "env", "labels", "network", "aliases", "mounts", "stop_timeout", "cpus")
 # Compose has no question of its own for readiness: it waits for the health check.
 UNKNOWN_TO_COMPOSE = ("ready",)
-NO_LIMIT = ("0", 0, 0.0)
+NO_LIMIT = ("0", 0)
+CPU_PERIOD = 100_000  # microseconds: the kernel's own, and the engine's
 FOLDER = "/etc/databases"
 SETUP = """\
 # The entrypoint sources this once, while the server listens on its socket only. Passwords come from URLs, in
@@ -86,7 +99,8 @@ def _mount(mount: dict[str, Any]) -> dict[str, Any]:
 
 def _service(spec: dict[str, Any], hint: str, label_prefix: str, logging: dict[str, Any]) -> dict[str, Any]:
     """Return one container as a service, without what it depends on."""
-    unknown = [key for key in spec if key not in (*RENAMED, *SAME, *TRANSLATED, *UNKNOWN_TO_COMPOSE)]
+    known = (*RENAMED, *SAME, *TRANSLATED, *ULIMITS, *UNKNOWN_TO_COMPOSE)
+    unknown = [key for key in spec if key not in known]
     if unknown:
         raise AnsibleFilterError(f"{spec['name']}: plan_compose cannot translate {', '.join(unknown)} yet")
     service: dict[str, Any] = {"image": spec["image"], "command": escaped(spec["command"])}
@@ -107,9 +121,15 @@ def _service(spec: dict[str, Any], hint: str, label_prefix: str, logging: dict[s
             service[RENAMED.get(key, key)] = escaped(value)
     service["stop_grace_period"] = f"{spec['stop_timeout']}s"
     service["logging"] = logging
-    for key in ("mem_limit", "cpus"):
+    for key in ("mem_limit", "pids_limit"):
         if service.get(key) in NO_LIMIT:
             del service[key]
+    if "mem_limit" in service:
+        service["memswap_limit"] = service["mem_limit"]
+    # `cpus` would be refused where the engine has fewer.
+    if cpus := float(spec["cpus"]):
+        service |= {"cpu_period": CPU_PERIOD, "cpu_quota": int(cpus * CPU_PERIOD)}
+    service["ulimits"] = {key: spec[key] for key in ULIMITS if key in spec}
     return {key: value for key, value in service.items() if value not in ([], {})}
 
 

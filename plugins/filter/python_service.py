@@ -6,6 +6,8 @@ from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.dashtam.stack.plugins.filter.durations import duration_faults
+from ansible_collections.dashtam.stack.plugins.filter.limits import limit_faults
+from ansible_collections.dashtam.stack.plugins.module_utils.quantities import in_bytes, shown_size
 
 DOCUMENTATION = """
 name: python_service
@@ -13,8 +15,29 @@ short_description: Make the container of a Python service from its settings
 description: See the functions' docstrings.
 """
 
-# The root file system is read-only: all that the service writes goes here.
-TMP = {"type": "tmpfs", "target": "/tmp", "tmpfs_mode": "1777", "tmpfs_size": "512M"}  # noqa: S108
+LIMITS = ("memory", "cpus", "pids_limit", "nofile")
+TMP_SIZE = "512M"
+
+
+# By a shell that is there anyway, as curl takes 20 ms of CPU time for it. A server that speaks TLS alone ends
+# the connection; one that hangs does neither.
+ANSWERS = (
+    'exec 3<>"/dev/tcp/127.0.0.1/$0" && '
+    r'printf "GET / HTTP/1.0\r\n\r\n" >&3 && '
+    "{ read -r -t 3 -n 1 <&3; [ $? -le 128 ]; }"
+)
+
+
+def _answers(port: Any) -> list[str]:
+    """Return the command that succeeds if whatever listens on a port answers within 3 s, HTTP or HTTPS."""
+    return ["bash", "-c", ANSWERS, str(port)]
+
+
+def _tmp(memory: Any) -> dict[str, Any]:
+    """Return where a service writes all that it writes; what is in there counts as its memory."""
+    limit = in_bytes(memory)
+    size = shown_size(limit // 4) if limit else TMP_SIZE
+    return {"type": "tmpfs", "target": "/tmp", "tmpfs_mode": "1777", "tmpfs_size": size}  # noqa: S108
 
 
 def _binds(paths: dict[str, str], read_only: bool) -> list[dict[str, Any]]:
@@ -48,16 +71,17 @@ def python_service(settings: dict[str, Any], images: dict[str, str] | None = Non
         if host_port is None
         else [f"{settings['bind_address']}:{host_port}:{settings['port']}"],
         "mounts": [
-            TMP,
+            _tmp(settings["memory"]),
             *_binds(settings["source"], boolean(settings["source_read_only"], strict=False)),
             *_binds(settings["files"], True),
         ],
         "restart_policy": settings["restart_policy"],
         "healthcheck": {
-            "test": ["CMD", *settings["health"]],
+            "test": ["CMD", *(settings["health"] or _answers(settings["port"]))],
             "interval": settings["health_interval"],
-            "timeout": "5s",
-            "retries": 3,
+            # Together with the interval: a hang is seen within 30 s.
+            "timeout": "4s",
+            "retries": 2,
             "start_period": f"{settings['ready_timeout']}s",
         },
         "stop_timeout": 10,
@@ -65,9 +89,13 @@ def python_service(settings: dict[str, Any], images: dict[str, str] | None = Non
         "cap_drop": ["ALL"],
         "security_opts": ["no-new-privileges:true"],
         "shm_size": "64M",
-        "memory": "0",
-        "cpus": 0.0,
-        "ready": settings["ready"],
+        "init": True,
+        # From the command line they are texts.
+        "memory": settings["memory"],
+        "cpus": float(settings["cpus"]),
+        "pids_limit": int(settings["pids_limit"]),
+        "nofile": int(settings["nofile"]),
+        "ready": settings["ready"] or settings["health"] or _answers(settings["port"]),
     }
 
 
@@ -88,7 +116,11 @@ def python_service_faults(settings: dict[str, Any], role: str) -> list[str]:
             faults.append(f"{role}_{name} is a text. Make it a list, such as [uvicorn, 'shop:app'].")
     if str(settings["user"]).split(":")[0] in {"0", "root"}:
         faults.append(f"{role}_user={settings['user']} is root. Use another uid, such as 10001:10001.")
-    return faults + duration_faults({f"{role}_health_interval": settings["health_interval"]})
+    return (
+        faults
+        + duration_faults({f"{role}_health_interval": settings["health_interval"]})
+        + limit_faults({f"{role}_{name}": settings[name] for name in LIMITS})
+    )
 
 
 class FilterModule:

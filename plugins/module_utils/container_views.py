@@ -35,7 +35,6 @@ UNDECLARED = {
     "DnsSearch": "DNS search domains",
     "ExtraHosts": "extra hosts",
     "GroupAdd": "added groups",
-    "Init": "init process",
     "KernelMemory": "kernel memory limit",
     "Links": "links",
     "MemoryReservation": "memory reservation",
@@ -162,6 +161,14 @@ def _health(
     }
 
 
+def _open_files(host: Mapping[str, Any]) -> str | None:
+    """The soft limit, and the hard one where it is another; other limits may be the engine's own defaults."""
+    for limit in host.get("Ulimits") or []:
+        if limit["Name"] == "nofile":
+            return ":".join(dict.fromkeys((str(limit["Soft"]), str(limit["Hard"]))))
+    return None
+
+
 def declared(
     spec: dict[str, Any], image: dict[str, Any], labels: dict[str, str], log: dict[str, Any]
 ) -> Shown:
@@ -178,7 +185,9 @@ def declared(
         "restart policy": spec["restart_policy"],
         "memory limit": shown_size(in_bytes(spec["memory"])),
         "cpu limit": f"{float(spec['cpus']):g}" if float(spec["cpus"]) else "no limit",
-        "pids limit": "no limit",
+        "pids limit": str(spec["pids_limit"] or "no limit"),
+        "open files limit": f"{spec['nofile']}",
+        "init process": "yes" if spec["init"] else "no",
         "read-only root": "yes" if spec["read_only"] else "no",
         "shm size": shown_size(in_bytes(spec["shm_size"])),
         "log driver": log["driver"],
@@ -218,6 +227,8 @@ def running(spec: dict[str, Any], found: dict[str, Any], networks: dict[str, Any
         "cpu limit": f"{host['NanoCpus'] / 1e9:g}" if host["NanoCpus"] else "no limit",
         # The engine says null, 0 or -1 for "no limit", depending on its version and on who set it last.
         "pids limit": str(host["PidsLimit"]) if (host.get("PidsLimit") or 0) > 0 else "no limit",
+        "open files limit": _open_files(host),
+        "init process": "yes" if host.get("Init") else "no",
         "read-only root": "yes" if host["ReadonlyRootfs"] else "no",
         "shm size": shown_size(host["ShmSize"]),
         "log driver": host["LogConfig"]["Type"],

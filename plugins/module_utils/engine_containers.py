@@ -12,7 +12,7 @@ from ansible_collections.dashtam.stack.plugins.module_utils.quantities import (
     in_seconds,
 )
 from docker.errors import APIError, NotFound
-from docker.types import Healthcheck, LogConfig, Mount
+from docker.types import Healthcheck, LogConfig, Mount, Ulimit
 
 # A container that replaces another has the first name until the other has stopped. The other then has the
 # second one until it is removed.
@@ -48,6 +48,20 @@ def _health(test: Any, retries: Any = None, **durations: Any) -> Healthcheck:
     return Healthcheck(test=test, retries=int(retries or 0), **nanoseconds)
 
 
+def _limits(api: docker.APIClient, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of the machine the container may use. Its memory limit includes what is swapped out."""
+    cpus, memory = float(spec["cpus"]), in_bytes(spec["memory"])
+    # The engine refuses more processors than there are; a declaration is for machines of any size.
+    cpus = min(cpus, api.info()["NCPU"]) if cpus else 0
+    return {
+        "nano_cpus": int(cpus * NANOSECONDS),
+        "mem_limit": memory,
+        "memswap_limit": memory,
+        "pids_limit": spec["pids_limit"],
+        "ulimits": [Ulimit(name="nofile", soft=spec["nofile"], hard=spec["nofile"])],
+    }
+
+
 def create(
     api: docker.APIClient,
     spec: Mapping[str, Any],
@@ -76,8 +90,8 @@ def create(
         cap_drop=spec["cap_drop"],
         security_opt=spec["security_opts"],
         shm_size=in_bytes(spec["shm_size"]),
-        mem_limit=in_bytes(spec["memory"]),
-        nano_cpus=int(float(spec["cpus"]) * NANOSECONDS),
+        init=spec["init"],
+        **_limits(api, spec),
         log_config=LogConfig(type=log["driver"], config=log["options"]),
     )
     endpoint = api.create_endpoint_config(aliases=spec["aliases"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ import yaml
 
 from tests.by_path import ROOT
 from tests.provisioning import playbook
+from tests.verify import hardening
 
 INSTANCE = "drift"
 OFFSET = 560
@@ -50,6 +52,14 @@ MODES = {
     ROOT / "certs/key.pem": 0o600,
     ROOT / "certs/private/ca-key.pem": 0o600,
 }
+
+SIGNAL_SERVICE = """
+parent() { cut -d" " -f4 "/proc/$1/stat" 2>/dev/null; }
+for folder in /proc/[0-9]*; do
+    pid=${folder#/proc/}
+    if [ "$(parent "$pid")" = 1 ] || [ "$(parent "$(parent "$pid")")" = 1 ]; then kill -"$0" "$pid"; fi
+done
+"""
 
 # All that any run has printed, for the last test.
 PRINTED: list[str] = []
@@ -249,6 +259,40 @@ def repaired(declared: dict[str, Any]) -> None:
     assert {path: path.stat().st_mode & 0o7777 for path in MODES} == MODES
 
 
+def test_every_container_is_confined() -> None:
+    for environment in UP:
+        held, lines = hardening.judge(environment, INSTANCE)
+        assert (lines, held) == ([], 68)
+    assert hardening.judge("dev", "nowhere")[0] == 0
+
+
+def test_redis_can_write_its_data_down() -> None:
+    for name in SERVICES:
+        assert redis_cli(name, "SAVE") == "OK"
+
+
+def signal_service(container: str, signal: str) -> None:
+    """Send a signal to what the init has started and to the children of that, and to no health check."""
+    by_hand("exec", container, "sh", "-c", SIGNAL_SERVICE, signal)
+
+
+def test_a_service_that_hangs_is_unhealthy_within_30_s(api: docker.APIClient) -> None:
+    containers = [f"{DEV}-{service}" for service in SERVICES[DEV]]
+
+    def healths() -> set[str]:
+        return {inspected(container)["State"]["Health"]["Status"] for container in containers}
+
+    await_that(lambda: healths() == {"healthy"})
+    for container in containers:
+        signal_service(container, "STOP")
+    try:
+        await_that(lambda: healths() == {"unhealthy"}, seconds=30)
+    finally:
+        for container in containers:
+            signal_service(container, "CONT")
+    await_that(lambda: healths() == {"healthy"}, seconds=30)
+
+
 def test_none_after_a_restart_a_backup_a_migration_and_a_container_made_again_just_as_it_was(
     api: docker.APIClient, tmp_path: Path
 ) -> None:
@@ -316,24 +360,28 @@ def containers_changed(api: docker.APIClient, folder: Path) -> list[str]:
         config["Healthcheck"] |= {"Test": ["CMD", "true"], "Interval": 60_000_000_000}
         host["PortBindings"] = {inside: [{"HostIp": "127.0.0.1", "HostPort": str(port + 5)}]}
         host["Mounts"] = [mount for mount in host["Mounts"] if mount["Target"] not in ("/tmp", "/app/src")]
-        host["Binds"] = [f"{ROOT}/src:/app/src:ro", f"{folder}:/more"]
+        host["Binds"] = [f"{ROOT}/src:/app/src", f"{folder}:/more"]
         host["Tmpfs"] = {"/tmp": "size=16m,mode=1777"}
         host["RestartPolicy"] = {"Name": "no"}
         host["ReadonlyRootfs"] = False
         host["CapDrop"], host["CapAdd"] = ["NET_RAW"], ["NET_ADMIN"]
         host["SecurityOpt"] = []
         host["ShmSize"] = 128 * 1024**2
-        host["Memory"] = 512 * 1024**2
+        host["Memory"], host["MemorySwap"] = 512 * 1024**2, -1
+        host["PidsLimit"], host["Init"] = None, False
+        host["Ulimits"] = [{"Name": "nofile", "Soft": 1024, "Hard": 2048}]
         host["LogConfig"] = {"Type": "json-file", "Config": {"max-size": "1m"}}
         host["ExtraHosts"] = ["example.org:127.0.0.1"]
 
     make_again(api, DEV, "callback", change)
-    health = "curl -fsS --max-time 4 --cacert /app/certs/ca.pem https://localhost:8182/health"
+    health = shlex.join(before["Config"]["Healthcheck"]["Test"])
+    # Of four that are declared.
+    processors = min(4, api.info()["NCPU"])
     return [
         f"{DEV}-app: restart policy: declared unless-stopped, running always",
-        f"{DEV}-app: memory limit: declared no limit, running 700M",
-        f"{DEV}-app: cpu limit: declared no limit, running 1.5",
-        f"{DEV}-app: pids limit: declared no limit, running 500",
+        f"{DEV}-app: memory limit: declared 2G, running 700M",
+        f"{DEV}-app: cpu limit: declared {processors}, running 1.5",
+        f"{DEV}-app: pids limit: declared 512, running 500",
         f"{DEV}-app: network {OTHER_NETWORK}: declared none, running connected",
         f"{DEV}-app: cpu shares: declared none, running 512",
         *(
@@ -344,10 +392,13 @@ def containers_changed(api: docker.APIClient, folder: Path) -> list[str]:
                 "working folder: declared /app, running /tmp",
                 "stop timeout: declared 10s, running 3s",
                 "restart policy: declared unless-stopped, running no",
-                "memory limit: declared no limit, running 512M",
+                "memory limit: declared 256M, running 512M",
+                "pids limit: declared 128, running no limit",
+                "open files limit: declared 1024, running 1024:2048",
+                "init process: declared yes, running no",
                 "read-only root: declared yes, running no",
                 "shm size: declared 64M, running 128M",
-                f"health check: declared CMD {health}, running CMD true",
+                f"health check: declared {health}, running CMD true",
                 "health check's interval: declared 10s, running 60s",
                 "dropped capability ALL: declared present, running none",
                 "security option no-new-privileges:true: declared present, running none",
@@ -355,8 +406,8 @@ def containers_changed(api: docker.APIClient, folder: Path) -> list[str]:
                 "log option max-file: declared 3, running none",
                 f"label dashtam.certificates: declared {fingerprint}, running none",
                 f"port {inside}: declared 127.0.0.1:{port}, running 127.0.0.1:{port + 5}",
-                "mount /tmp: declared tmpfs, 512M, mode 1777, running tmpfs, 16M, mode 1777",
-                f"mount /app/src: declared bind {ROOT}/src, running bind {ROOT}/src, read-only",
+                "mount /tmp: declared tmpfs, 64M, mode 1777, running tmpfs, 16M, mode 1777",
+                f"mount /app/src: declared bind {ROOT}/src, read-only, running bind {ROOT}/src",
                 "dropped capability NET_RAW: declared none, running present",
                 "label note: declared none, running mine",
                 f"mount /more: declared none, running bind {folder}",
@@ -504,7 +555,7 @@ def test_what_was_changed_in_running_environments(
 def test_what_was_stopped_removed_or_emptied(api: docker.APIClient, declared: dict[str, Any]) -> None:
     # It turns unhealthy while the rest is changed.
     wedged = f"{TEST}-callback"
-    by_hand("kill", "--signal=STOP", wedged)
+    signal_service(wedged, "STOP")
 
     by_hand("stop", f"{DEV}-app")
     image = inspected(f"{DEV}-callback")["Config"]["Image"]
@@ -552,7 +603,7 @@ def test_what_was_stopped_removed_or_emptied(api: docker.APIClient, declared: di
         f"{CI}-postgres: database postgres: CONNECT of PUBLIC: declared no, running yes",
         f"{CI}-postgres: database template1: CONNECT of PUBLIC: declared no, running yes",
     ]
-    by_hand("kill", "--signal=CONT", wedged)
+    signal_service(wedged, "CONT")
     repaired(declared)
     assert drift() == [more_left, label_left]
 

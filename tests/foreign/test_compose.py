@@ -26,7 +26,7 @@ HOST = (
     "SecurityOpt",
     "ShmSize",
     "Memory",
-    "NanoCpus",
+    "MemorySwap",
     "PidsLimit",
     "Init",
     "Privileged",
@@ -49,6 +49,9 @@ def told(container: str) -> dict[str, Any]:
     result = {key: found["Config"].get(key) for key in CONFIG}
     # The engine answers null, an empty list or a default for what was not given.
     result |= {key: host.get(key) or None for key in HOST}
+    # The playbooks ask for no more processors than there are, and compose for a share of their time.
+    processors = host["NanoCpus"] / 1e9 or host["CpuQuota"] / host["CpuPeriod"]
+    result["processors"] = min(processors, int(docker("info", "--format", "{{.NCPU}}")))
     result["Env"] = sorted(found["Config"]["Env"])
     result["Mounts"] = {
         mount["Destination"]: (mount["Type"], mount["RW"], mount["Source"] if mount["Type"] == "bind" else "")

@@ -52,6 +52,9 @@ SPEC: dict[str, Any] = {
     "shm_size": "64M",
     "memory": "64M",
     "cpus": 0.5,
+    "pids_limit": 200,
+    "nofile": 1024,
+    "init": True,
     "ready": ["true"],
 }
 # Every key of a container's declaration, and no other.
@@ -92,9 +95,11 @@ def inspected(spec: dict[str, Any] = SPEC, **changes: Any) -> dict[str, Any]:
         "HostConfig": {
             "RestartPolicy": {"Name": spec["restart_policy"]},
             "Memory": 64 * 1024**2,
-            "MemorySwap": 128 * 1024**2,
+            "MemorySwap": 64 * 1024**2,
             "NanoCpus": 500_000_000,
-            "PidsLimit": None,
+            "PidsLimit": spec["pids_limit"],
+            "Ulimits": [{"Name": "nofile", "Soft": spec["nofile"], "Hard": spec["nofile"]}],
+            "Init": spec["init"],
             "PortBindings": {f"{inside}/tcp": [{"HostIp": address, "HostPort": host}]},
             "Binds": None,
             "Mounts": [],
@@ -290,9 +295,17 @@ MOUNTED = [
         ("Config__StopTimeout", None, "stop timeout: declared 10s, running none"),
         ("HostConfig__RestartPolicy", {"Name": ""}, "restart policy: declared unless-stopped, running no"),
         ("HostConfig__Memory", 0, "memory limit: declared 64M, running no limit"),
-        ("HostConfig__MemorySwap", 100 * 1024**2, "swap limit: declared none, running 100M"),
+        ("HostConfig__MemorySwap", 100 * 1024**2, "swap: declared none, running 36M"),
         ("HostConfig__NanoCpus", 1_500_000_000, "cpu limit: declared 0.5, running 1.5"),
-        ("HostConfig__PidsLimit", 100, "pids limit: declared no limit, running 100"),
+        ("HostConfig__PidsLimit", 100, "pids limit: declared 200, running 100"),
+        ("HostConfig__PidsLimit", None, "pids limit: declared 200, running no limit"),
+        ("HostConfig__Ulimits", None, "open files limit: declared 1024, running none"),
+        (
+            "HostConfig__Ulimits",
+            [{"Name": "nofile", "Soft": 1024, "Hard": 4096}],
+            "open files limit: declared 1024, running 1024:4096",
+        ),
+        ("HostConfig__Init", None, "init process: declared yes, running no"),
         ("HostConfig__ReadonlyRootfs", False, "read-only root: declared yes, running no"),
         ("HostConfig__ShmSize", 65 * 1024, "shm size: declared 64M, running 65K"),
         ("HostConfig__CapDrop", None, "dropped capability ALL: declared present, running none"),
@@ -415,7 +428,7 @@ def test_a_size_is_read_as_docker_container_reads_it(size: str, number: int, sho
     spec = SPEC | {"memory": size, "shm_size": size}
     spec["mounts"] = [{"type": "tmpfs", "target": "/scratch", "tmpfs_size": size}]
     mount = {"Type": "tmpfs", "Target": "/scratch", "TmpfsOptions": {"SizeBytes": number}}
-    host = {"Memory": number, "MemorySwap": 2 * number, "ShmSize": number, "Mounts": [mount]}
+    host = {"Memory": number, "MemorySwap": number, "ShmSize": number, "Mounts": [mount]}
     host = inspected(spec)["HostConfig"] | host
     assert differences(inspected(spec, HostConfig=host), spec) == []
     assert f"shm size: declared {shown}, running 1K" in differences(
@@ -475,7 +488,40 @@ def test_no_environment_and_no_secret_leaves_the_comparison() -> None:
 
 @pytest.mark.parametrize("none", [None, 0, -1])
 def test_no_pids_limit_is_none_however_the_engine_says_it(none: int | None) -> None:
-    assert differences(inspected(HostConfig__PidsLimit=none)) == []
+    spec = SPEC | {"pids_limit": 0}
+    assert differences(inspected(spec, HostConfig__PidsLimit=none), spec) == []
+
+
+def test_limits_that_are_the_engines_own_are_not_compared() -> None:
+    limits = [*inspected()["HostConfig"]["Ulimits"], {"Name": "core", "Soft": 0, "Hard": 0}]
+    assert differences(inspected(HostConfig__Ulimits=limits)) == []
+
+
+@pytest.mark.parametrize("swap", [0, -1, 64 * 1024**2])
+def test_no_swap_is_none_however_the_engine_says_it(swap: int) -> None:
+    assert differences(inspected(HostConfig__MemorySwap=swap)) == []
+
+
+@pytest.mark.parametrize(
+    ("processors", "lines"),
+    [({"processors": 2}, []), ({}, ["cpu limit: declared 4, running 2"])],
+)
+def test_a_container_has_no_more_processors_than_the_engine(
+    processors: dict[str, int], lines: list[str]
+) -> None:
+    spec = SPEC | {"cpus": 4.0}
+    found = inspected(spec, HostConfig__NanoCpus=2_000_000_000)
+    seen = survey(site_blue_web=found) | {"networks": {"site-blue-network": {"Id": "network 1"}}} | processors
+    told = container_drift.container_differences([spec], compared(seen, spec))
+    assert container_drift.drift_lines(told) == lines
+
+
+@pytest.mark.parametrize(
+    ("limit", "value"),
+    [("memory", "65M"), ("cpus", 0.6), ("pids_limit", 201), ("nofile", 1025), ("init", False)],
+)
+def test_a_changed_limit_means_a_new_container(limit: str, value: Any) -> None:
+    assert state(inspected(), SPEC | {limit: value}) == ("changed", "its declaration changed")
 
 
 def test_no_restart_policy_is_none_however_the_engine_says_it() -> None:
@@ -489,7 +535,7 @@ def test_no_restart_policy_is_none_however_the_engine_says_it() -> None:
 )
 def test_a_memory_limit_in_any_unit(size: str, limit: int) -> None:
     spec = SPEC | {"memory": size}
-    found = inspected(spec, HostConfig__Memory=limit, HostConfig__MemorySwap=2 * limit)
+    found = inspected(spec, HostConfig__Memory=limit, HostConfig__MemorySwap=limit)
     assert differences(found, spec) == []
 
 

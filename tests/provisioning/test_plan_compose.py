@@ -58,10 +58,14 @@ def test_every_container_is_a_service(compose: dict[str, Any], declared: dict[st
         assert [word.replace("$$", "$") for word in service["command"]] == spec["command"]
         assert service.get("environment", {}).keys() == spec["env"].keys()
         assert service["ports"] == spec["published_ports"]
-        assert service["healthcheck"] == spec["healthcheck"]
+        test = [word.replace("$$", "$") for word in service["healthcheck"]["test"]]
+        assert service["healthcheck"] | {"test": test} == spec["healthcheck"]
         assert service["restart"] == spec["restart_policy"]
         assert service["networks"]["default"]["aliases"] == spec["aliases"]
         assert service.get("cap_drop", []) == spec["cap_drop"]
+        assert service["ulimits"] == {"nofile": spec["nofile"]}
+        assert (service["pids_limit"], service["init"]) == (spec["pids_limit"], spec["init"])
+        assert service["memswap_limit"] == service["mem_limit"] == spec["memory"]
         assert [mount["target"] for mount in service["volumes"]] == [
             mount["target"] for mount in spec["mounts"]
         ]
@@ -165,6 +169,9 @@ def spec(**more: Any) -> dict[str, Any]:
         "stop_timeout": 30,
         "memory": "300M",
         "cpus": 0.0,
+        "pids_limit": 0,
+        "nofile": 1024,
+        "init": True,
         **more,
     }
 
@@ -180,10 +187,18 @@ def test_limits_dollars_and_labels() -> None:
     assert service["environment"] == {"GREETING": "a $$ and $${this}"}
     assert service["labels"] == {"org.example": "kept"}
     assert service["stop_grace_period"] == "30s"
-    assert service["mem_limit"] == "300M"
-    assert "cpus" not in service
+    assert service["mem_limit"] == service["memswap_limit"] == "300M"
+    assert service["ulimits"] == {"nofile": 1024}
+    assert service["init"] is True
+    assert not {"cpu_quota", "pids_limit"} & service.keys()
     assert """DATABASE='it'"'"'s'""" in compose["configs"]["setup.sh"]["content"]
     assert compose["configs"]["databases.sh"]["content"] == "echo $$1"
+
+
+def test_more_processors_than_there_are_would_be_refused_as_cpus() -> None:
+    service = translated(cpus=1.5, pids_limit=100, memory="0")["services"]["postgres"]
+    assert (service["cpu_quota"], service["cpu_period"], service["pids_limit"]) == (150_000, 100_000, 100)
+    assert not {"cpus", "mem_limit", "memswap_limit"} & service.keys()
 
 
 @pytest.mark.parametrize(

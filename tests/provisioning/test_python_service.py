@@ -1,5 +1,10 @@
 """The container of a Python service, made from its settings."""
 
+import shutil
+import socket
+import subprocess
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -32,6 +37,10 @@ SETTINGS: dict[str, Any] = {
     "health_interval": "10s",
     "ready": ["true"],
     "ready_timeout": 30,
+    "memory": "1G",
+    "cpus": 1.5,
+    "pids_limit": 100,
+    "nofile": 1024,
 }
 
 
@@ -46,6 +55,54 @@ def test_confined_and_unpublished_unless_told_otherwise() -> None:
     assert made["security_opts"] == ["no-new-privileges:true"]
     assert made["published_ports"] == []
     assert [mount["type"] for mount in made["mounts"]] == ["tmpfs"]
+    assert made["init"] is True
+
+
+def test_limits_from_the_command_line_are_texts() -> None:
+    limits = {"memory": "1G", "cpus": "1.5", "pids_limit": "100", "nofile": "1024"}
+    assert container(**limits) == container()
+    assert {name: container()[name] for name in limits} == {
+        "memory": "1G",
+        "cpus": 1.5,
+        "pids_limit": 100,
+        "nofile": 1024,
+    }
+
+
+@pytest.mark.parametrize(("memory", "size"), [("1G", "256M"), ("256M", "64M"), ("0", "512M")])
+def test_what_is_in_tmp_counts_as_memory(memory: str, size: str) -> None:
+    assert container(memory=memory)["mounts"][0]["tmpfs_size"] == size
+
+
+def test_a_hang_is_seen_within_30_s() -> None:
+    health = container()["healthcheck"]
+    seconds = {name: int(health[name].removesuffix("s")) for name in ("interval", "timeout")}
+    assert health["retries"] * sum(seconds.values()) <= 30
+
+
+@pytest.mark.parametrize(
+    ("answer", "healthy"), [(b"HTTP/1.0 404 Not Found", True), (b"", True), (None, False)]
+)
+@pytest.mark.skipif(not shutil.which("bash"), reason="the images have bash")
+def test_health_is_any_answer_unless_told_otherwise(answer: bytes | None, healthy: bool) -> None:
+    """None is a server that hangs: the kernel takes the connection, and nobody answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        made = container(port=listener.getsockname()[1], health=[], ready=[])
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(answer or b"")
+
+        if answer is not None:
+            threading.Thread(target=serve).start()
+        command = made["healthcheck"]["test"][1:]
+        assert made["ready"] == command
+        started = time.monotonic()
+        assert (subprocess.run(command, check=False).returncode == 0) is healthy
+    assert time.monotonic() - started < 10
+    assert subprocess.run(command, check=False, capture_output=True).returncode != 0
 
 
 def test_a_port_is_published_on_its_address() -> None:
@@ -100,6 +157,7 @@ def test_the_image_is_the_given_one_or_the_one_that_was_made() -> None:
             ],
         ),
         ({"user": "0:0"}, ["web_user=0:0 is root. Use another uid, such as 10001:10001."]),
+        ({"memory": "1M"}, ["web_memory is 1M. It must be at least 6M, or 0 for no limit."]),
         ({"user": 0}, ["web_user=0 is root. Use another uid, such as 10001:10001."]),
         ({"user": "root"}, ["web_user=root is root. Use another uid, such as 10001:10001."]),
     ],
