@@ -214,8 +214,8 @@ class Checkout:
                 environment,
                 containers,
                 "redis",
-                f"redis-cli -n {DATABASES[environment][1]} DBSIZE;"
-                "redis-cli CONFIG GET '*' | paste - - | sort",
+                f"sh /tmp/redis-admin -n {DATABASES[environment][1]} DBSIZE;"
+                "sh /tmp/redis-admin CONFIG GET '*' | paste - - | sort; sh /tmp/redis-admin ACL LIST",
             ),
         )
 
