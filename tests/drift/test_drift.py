@@ -566,6 +566,8 @@ def test_what_was_stopped_removed_or_emptied(api: docker.APIClient, declared: di
         f"{CI}-postgres: database dashtam_test: declared present, running missing",
         f"{CI}-postgres: database postgres: CONNECT of PUBLIC: declared no, running yes",
         f"{CI}-postgres: database template1: CONNECT of PUBLIC: declared no, running yes",
+        f"{CI}-postgres: pg_hba.conf in the data directory: declared the same as the server reads, "
+        "running another",
     ]
     by_hand("kill", "--signal=CONT", wedged)
     repaired(declared)
@@ -592,6 +594,19 @@ def test_what_was_stopped_removed_or_emptied(api: docker.APIClient, declared: di
     play(*UP["dev"])
     assert settled(DEV) == declared[DEV]
     assert drift() == NONE
+
+
+def test_a_backup_starts_a_stopped_server_and_clean_says_how_to_do_without_one(tmp_path: Path) -> None:
+    by_hand("stop", f"{DEV}-postgres")
+    play("playbooks/backup.yml", "--limit", "dev", "-e", f"backup_directory={tmp_path}")
+    assert len(list(tmp_path.glob("*.dump"))) == 1
+    by_hand("exec", f"{DEV}-postgres", "rm", "/var/lib/postgresql/data/global/pg_control")
+    by_hand("kill", f"{DEV}-postgres")
+    said = play(*EVERY, "playbooks/clean.yml", "--limit", "dev", "-e", "clean_confirm=dev", code=2)
+    assert "has lost global/pg_control: no server can start from it" in said
+    assert "There is no backup, and nothing was removed. To give the data up without one: make clean" in said
+    assert f'LIMIT=dev INSTANCE={INSTANCE} PORT_OFFSET={OFFSET} ANSIBLE_ARGS="-e clean_backup=false"' in said
+    assert by_hand("volume", "inspect", f"{INSTANCE}_postgres_dev_data")
 
 
 def test_no_secret_was_printed() -> None:
