@@ -134,8 +134,8 @@ dev-shell: ## a shell in the app's container
 dev-db-shell: ## psql as the administrator, over the server's own socket
 	@$(call grouped,$(call container,dev,postgres); exec docker exec -i $(terminal) -u postgres "$$1" psql -U postgres dashtam)
 
-dev-redis-cli: ## redis-cli
-	@$(call grouped,$(call container,dev,redis); exec docker exec -i $(terminal) "$$1" redis-cli)
+dev-redis-cli: ## redis-cli as the administrator, whom only its own container lets in
+	@$(call grouped,$(call container,dev,redis); exec docker exec -i $(terminal) "$$1" sh /tmp/redis-admin)
 
 ##@ Database
 .PHONY: migrate migrate-create migrate-down rotate-keys backup restore

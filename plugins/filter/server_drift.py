@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,8 @@ description: See the functions' docstrings.
 """
 
 Difference = dict[str, str]
+# As `ACL LIST` shows a password.
+PASSWORD_HASH = re.compile(r"#[0-9a-f]{64}")
 
 
 def _differences(answer: dict[str, Any], read: Callable[[str], Difference]) -> list[Difference]:
@@ -39,10 +42,18 @@ def postgres_drift(answer: dict[str, Any]) -> list[Difference]:
 
 
 def redis_drift(answer: dict[str, Any]) -> list[Difference]:
-    """Return the same of Redis; ``answer`` is that of settings.sh."""
+    """Return the same of Redis; ``answer`` is that of settings.sh.
+
+    Users are among it, their rules without passwords.
+    """
 
     def read(line: str) -> Difference:
         name, *values = line.split("\t")
+        if name.startswith("user "):
+            declared, running = (PASSWORD_HASH.sub("#***", value) or "none" for value in values)
+            if declared == running:
+                running += " (another password)"
+            return {"what": name, "declared": declared, "running": running}
         declared, running = (masked(name, value or None) or "none" for value in values)
         return {"what": f"setting {name}", "declared": declared, "running": running}
 

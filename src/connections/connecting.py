@@ -220,4 +220,4 @@ async def _database_answers(context: Context) -> None:
 
 
 def _flows(context: Context) -> FlowStore:
-    return FlowStore(context.redis, context.settings.redis_key_prefix)
+    return FlowStore(context.redis, context.settings.redis_key_prefix, context.keyring)

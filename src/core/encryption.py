@@ -78,18 +78,40 @@ class Keyring:
     def ids(self) -> tuple[str, ...]:
         return tuple(self._keys)
 
+    def derived(self, purpose: str) -> "Keyring":
+        """Keys for another purpose, made from these in the same order (HKDF, RFC 5869).
+
+        What is encrypted with one keyring opens with no other, and a derived key does not reveal its origin.
+        """
+        from cryptography.hazmat.primitives.hashes import SHA256
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+        keys = [HKDF(SHA256(), KEY_BYTES, None, purpose.encode()).derive(key) for key in self._keys.values()]
+        return Keyring({_id(key): key for key in keys})
+
     def encrypt(self, plaintext: str, *, table: str, column: str, row_id: uuid.UUID) -> bytes:
-        header = VERSION + bytes.fromhex(self.primary_id)
-        nonce = os.urandom(NONCE_BYTES)
-        place = _place(header, table, column, row_id)
-        return header + nonce + self._cipher(self.primary_id).encrypt(nonce, plaintext.encode(), place)
+        """``plaintext`` as the column of the row stores it; it opens nowhere else."""
+        return self.seal(plaintext, _place(table, column, row_id))
 
     def decrypt(self, value: bytes, *, table: str, column: str, row_id: uuid.UUID) -> str:
         """The plaintext; :class:`UnknownKeyError` or :class:`DecryptionError` if it cannot be decrypted."""
+        return self.unseal(value, _place(table, column, row_id), where=f"{table}.{column} of {row_id}")
+
+    def seal(self, plaintext: str, place: bytes) -> bytes:
+        """``plaintext`` encrypted and authenticated together with ``place``, which is not in the result."""
+        header = VERSION + bytes.fromhex(self.primary_id)
+        nonce = os.urandom(NONCE_BYTES)
+        cipher = self._cipher(self.primary_id)
+        return header + nonce + cipher.encrypt(nonce, plaintext.encode(), header + place)
+
+    def unseal(self, value: bytes, place: bytes, where: str) -> str:
+        """The plaintext of ``value``, which was sealed for this ``place``; errors call the place ``where``.
+
+        Raises :class:`UnknownKeyError` or :class:`DecryptionError`.
+        """
         # Here and not on top: a start reads the keys only to refuse bad ones, and somebody waits for it.
         from cryptography.exceptions import InvalidTag
 
-        where = f"{table}.{column} of {row_id}"
         try:
             key_id = key_id_of(value)
         except DecryptionError as error:
@@ -97,9 +119,9 @@ class Keyring:
         if key_id not in self._keys:
             raise UnknownKeyError(f"{where}: ENCRYPTION_KEY has no key {key_id}; put it behind the others")
         header, nonce = value[:HEADER_BYTES], value[HEADER_BYTES : HEADER_BYTES + NONCE_BYTES]
-        place = _place(header, table, column, row_id)
+        ciphertext = value[HEADER_BYTES + NONCE_BYTES :]
         try:
-            plaintext = self._cipher(key_id).decrypt(nonce, value[HEADER_BYTES + NONCE_BYTES :], place)
+            plaintext = self._cipher(key_id).decrypt(nonce, ciphertext, header + place)
         except InvalidTag:
             raise DecryptionError(f"{where}: was changed, or belongs to another place") from None
         return plaintext.decode()
@@ -127,6 +149,6 @@ def _id(key: bytes) -> str:
     return hashlib.sha256(b"dashtam encryption key id\0" + key).hexdigest()[: 2 * KEY_ID_BYTES]
 
 
-def _place(header: bytes, table: str, column: str, row_id: uuid.UUID) -> bytes:
+def _place(table: str, column: str, row_id: uuid.UUID) -> bytes:
     # No name of a table or column has a NUL, and the id's length is fixed: no two places read the same.
-    return header + b"\0".join((table.encode(), column.encode(), row_id.bytes))
+    return b"\0".join((table.encode(), column.encode(), row_id.bytes))

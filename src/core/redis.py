@@ -1,4 +1,20 @@
-"""The app's access to Redis: what needs it fails soon where it is away, and works again once it is back."""
+"""The app's access to Redis: what needs it fails soon where it is away, and works again once it is back.
+
+Redis holds nothing that the app believes only because it is there: the records of OAuth flows are
+authenticated (:mod:`src.connections.flows`). The rest is counters and locks, which no signature can protect,
+since removing one is enough. Somebody who reaches Redis with the app's rights could still
+
+- reset rate limits (:mod:`src.core.rate_limits`) and then try more passwords and links per minute. Ten wrong
+  passwords lock an account all the same: PostgreSQL counts them;
+- see how often something is tried. Names are hashed, but who guesses an address can recognize its hash, also
+  among the unknown addresses (:mod:`src.accounts.attempts`);
+- raise counters or remove flows, so that people are refused until Redis forgets: after at most an hour, and
+  for an address without an account after 30 days;
+- remove the lock of a refresh (:mod:`src.connections.refresh_lock`), so that two run at once and a provider
+  that rotates refresh tokens may end the connection, or hold it, so that a refresh is answered with 503.
+
+None of it gives access to an account or to a provider's tokens.
+"""
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry

@@ -214,8 +214,10 @@ class Checkout:
                 environment,
                 containers,
                 "redis",
-                f"redis-cli -n {DATABASES[environment][1]} DBSIZE;"
-                "redis-cli CONFIG GET '*' | paste - - | sort",
+                f"sh /tmp/redis-admin -n {DATABASES[environment][1]} DBSIZE;"
+                "sh /tmp/redis-admin CONFIG GET '*' | paste - - | sort;"
+                # Each start makes the administrator's password.
+                "sh /tmp/redis-admin ACL LIST | grep -v '^user administrator '",
             ),
         )
 

@@ -226,7 +226,7 @@ def by_hand(environment: Environment) -> None:
         else "ALTER ROLE dashtam_test_app CREATEDB",
         "ALTER SYSTEM SET work_mem = '2MB'",
     )
-    environment.said("redis", ["redis-cli", "-e", "CONFIG", "SET", "maxmemory", "10mb"])
+    environment.said("redis", ["sh", "/tmp/redis-admin", "-e", "CONFIG", "SET", "maxmemory", "10mb"])
     environment.file(environment.full("env file")).chmod(0o644)
     environment.file("certs/key.pem").chmod(0o640)
     environment.file("src/main.py").chmod(0o600)

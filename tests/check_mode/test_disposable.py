@@ -129,7 +129,7 @@ def test_what_is_predicted_is_what_changes(
 def filled(disposable: Environment) -> None:
     """Something to lose."""
     disposable.sql("CREATE TABLE keepsake AS SELECT 1 AS kept")
-    disposable.said("redis", ["redis-cli", "-e", "-n", "1", "SET", "kept", "yes"])
+    disposable.said("redis", ["sh", "/tmp/redis-admin", "-e", "-n", "1", "SET", "kept", "yes"])
 
 
 def edited(disposable: Environment) -> None:

@@ -38,6 +38,10 @@ SERVICES = {
     TEST: ("postgres", "app", "callback", "fake-schwab", "redis"),
     CI: ("postgres", "app", "callback", "fake-schwab", "redis"),
 }
+APP_USER = (
+    "on sanitize-payload #*** ~dashtam:* resetchannels -@all +@read +@write +@connection +@transaction "
+    "-@dangerous -@scripting +evalsha +script|load"
+)
 NONE = [f"{DEV}, {TEST}, {CI}: as declared"]
 LEFT = "(a run leaves that to you)"
 OTHER_NETWORK = f"{INSTANCE}-other-network"
@@ -115,7 +119,7 @@ def psql(name: str, *statements: str) -> str:
 
 
 def redis_cli(name: str, *words: str) -> str:
-    return by_hand("exec", f"{name}-redis", "redis-cli", "-e", *words).strip()
+    return by_hand("exec", f"{name}-redis", "sh", "/tmp/redis-admin", "-e", *words).strip()
 
 
 def inspected(name: str) -> dict[str, Any]:
@@ -164,13 +168,17 @@ def settled(name: str) -> dict[str, Any]:
         "SELECT * FROM pg_file_settings WHERE sourcefile LIKE '%auto.conf'",
         "SELECT pg_read_file(current_setting('hba_file'))",
     )
-    settings = by_hand("exec", f"{name}-redis", "redis-cli", "-e", "CONFIG", "GET", "*").split("\n")[:-1]
+    admin = ("exec", f"{name}-redis", "sh", "/tmp/redis-admin", "-e")
+    settings = by_hand(*admin, "CONFIG", "GET", "*").split("\n")[:-1]
+    # Each start makes the administrator's password.
+    users = [line for line in redis_cli(name, "ACL", "LIST").splitlines() if " administrator " not in line]
     return {
         "containers": containers,
         "network": [network[key] for key in ("Driver", "Internal", "Options", "Labels")],
         "postgres": postgres,
         # In an order of each server's own.
         "redis": sorted(zip(settings[::2], settings[1::2], strict=True)),
+        "redis users": users,
         "ready": by_hand(
             *(
                 "exec",
@@ -441,6 +449,9 @@ def servers_changed() -> list[str]:
     )
     redis_cli(DEV, "SET", "kept", "yes")
     redis_cli(DEV, "CONFIG", "SET", "maxmemory", "10mb", "appendonly", "no", "save", "")
+    redis_cli(DEV, "ACL", "SETUSER", "app", ">canary-by-hand")
+    redis_cli(DEV, "ACL", "SETUSER", "default", "on", "nopass", "~*", "&*", "+@all")
+    redis_cli(DEV, "ACL", "SETUSER", "more", "on", ">canary-by-hand", "+ping")
     return [
         f"{DEV}-postgres: role dashtam_app: createdb: declared no, running yes",
         f"{DEV}-postgres: role dashtam_app: superuser: declared no, running yes",
@@ -459,6 +470,10 @@ def servers_changed() -> list[str]:
         f"{DEV}-redis: setting appendonly: declared yes, running no",
         f"{DEV}-redis: setting maxmemory: declared 0, running 10485760",
         f"{DEV}-redis: setting save: declared 3600 1 300 100 60 10000, running none",
+        f"{DEV}-redis: user app: declared {APP_USER}, running {APP_USER.replace('#***', '#*** #***')}",
+        f"{DEV}-redis: user default: declared off sanitize-payload resetchannels -@all, "
+        "running on nopass sanitize-payload ~* &* +@all",
+        f"{DEV}-redis: user more: declared none, running on sanitize-payload #*** resetchannels -@all +ping",
     ]
 
 
@@ -485,7 +500,7 @@ def in_memory_changed() -> list[str]:
     )
     hba = "echo 'host all all all trust' >>/tmp/postgresql-hba.conf"
     by_hand("exec", f"{TEST}-postgres", "sh", "-c", hba)
-    redis_cli(TEST, "CONFIG", "SET", "requirepass", "canary-by-hand")
+    redis_cli(TEST, "ACL", "SETUSER", "administrator", "resetpass", ">canary-by-hand")
     by_hand("pause", f"{TEST}-app")
     by_hand("network", "disconnect", f"{TEST}-network", f"{TEST}-callback")
     by_hand("rm", "-f", f"{TEST}-fake-schwab")
@@ -602,6 +617,8 @@ def test_what_was_stopped_removed_or_emptied(api: docker.APIClient, declared: di
         f"{CI}-postgres: database dashtam_test: declared present, running missing",
         f"{CI}-postgres: database postgres: CONNECT of PUBLIC: declared no, running yes",
         f"{CI}-postgres: database template1: CONNECT of PUBLIC: declared no, running yes",
+        f"{CI}-postgres: pg_hba.conf in the data directory: declared the same as the server reads, "
+        "running another",
     ]
     signal_service(wedged, "CONT")
     repaired(declared)
@@ -628,6 +645,19 @@ def test_what_was_stopped_removed_or_emptied(api: docker.APIClient, declared: di
     play(*UP["dev"])
     assert settled(DEV) == declared[DEV]
     assert drift() == NONE
+
+
+def test_a_backup_starts_a_stopped_server_and_clean_says_how_to_do_without_one(tmp_path: Path) -> None:
+    by_hand("stop", f"{DEV}-postgres")
+    play("playbooks/backup.yml", "--limit", "dev", "-e", f"backup_directory={tmp_path}")
+    assert len(list(tmp_path.glob("*.dump"))) == 1
+    by_hand("exec", f"{DEV}-postgres", "rm", "/var/lib/postgresql/data/global/pg_control")
+    by_hand("kill", f"{DEV}-postgres")
+    said = play(*EVERY, "playbooks/clean.yml", "--limit", "dev", "-e", "clean_confirm=dev", code=2)
+    assert "has lost global/pg_control: no server can start from it" in said
+    assert "There is no backup, and nothing was removed. To give the data up without one: make clean" in said
+    assert f'LIMIT=dev INSTANCE={INSTANCE} PORT_OFFSET={OFFSET} ANSIBLE_ARGS="-e clean_backup=false"' in said
+    assert by_hand("volume", "inspect", f"{INSTANCE}_postgres_dev_data")
 
 
 def test_no_secret_was_printed() -> None:

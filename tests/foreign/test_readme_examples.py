@@ -28,6 +28,12 @@ def paste(site: Site, role: str, number: int = 0) -> None:
     (site.folder / "playbook.yml").write_text(examples[number])
 
 
+@pytest.fixture(autouse=True)
+def _passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OWNER_PASSWORD", "REDIS_PASSWORD"):
+        monkeypatch.setenv(name, "good day")
+
+
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A folder with the files that the examples speak of."""
@@ -51,8 +57,7 @@ def test_as_it_is(shop: Site, role: str) -> None:
     assert changed(shop.play("playbook.yml")) == 0
 
 
-def test_several_services_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OWNER_PASSWORD", "good day")
+def test_several_services_at_once(tmp_path: Path) -> None:
     site = Site.make(tmp_path)
     paste(site, ".", 1)
     try:

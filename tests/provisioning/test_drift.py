@@ -165,6 +165,14 @@ def test_what_redis_answers() -> None:
         ["setting save", "3600 1", "none"],
         ["setting masterauth", "none", "***"],
     ]
+    first, second = "#" + "a" * 64, "#" + "b" * 64
+    users = f"user app\ton {first} ~x\ton {second} ~x\n"
+    users += f"user app\ton {first}\toff {first} {second}\nuser more\t\ton\n"
+    assert [list(one.values()) for one in servers.redis_drift({"rc": 0, "output": users})] == [
+        ["user app", "on #*** ~x", "on #*** ~x (another password)"],
+        ["user app", "on #***", "off #*** #***"],
+        ["user more", "none", "on"],
+    ]
     assert servers.redis_drift({"rc": 1, "output": "NOAUTH Authentication required.\n"}) == [
         {"what": "server", "declared": "answers", "running": "NOAUTH Authentication required."}
     ]

@@ -129,11 +129,22 @@ def test_postgres_tuning(declared: Declared, environment: str, tuning: dict[str,
 
 def test_redis_persistence(declared: Declared) -> None:
     commands = {name: content["containers"]["redis"]["command"] for name, content in declared.items()}
-    assert commands == {
+    # A shell writes the users first, see roles/redis/files/start.sh.
+    assert {name: command[4:] for name, command in commands.items()} == {
         "dev": ["redis-server", "--appendonly", "yes"],
         "test": ["redis-server", "--appendonly", "no", "--dir", "/tmp"],
         "ci": ["redis-server", "--appendonly", "no", "--dir", "/tmp", "--save", ""],
     }
+
+
+def test_redis_has_a_password_and_the_app_its_keys_alone(declared: Declared) -> None:
+    for environment, content in declared.items():
+        redis, app = (content["containers"][service] for service in ("redis", "app"))
+        assert redis["env"]["REDIS_PASSWORD"] == "GENERATED-REDIS-PASSWORD"
+        assert not [word for word in redis["command"] if "GENERATED" in word]
+        assert app["env"]["REDIS_URL"].startswith("redis://app:GENERATED-REDIS-PASSWORD@redis:6379/")
+        keys = [rule for rule in redis["env"]["REDIS_RULES"].split() if rule.startswith("~")]
+        assert keys == (["~dashtam:*"] if environment == "dev" else ["~dashtam:*", "~gw*"])
 
 
 @pytest.mark.parametrize(
@@ -147,7 +158,7 @@ def test_redis_persistence(declared: Declared) -> None:
                 "TESTING": "false",
                 "POSTGRES_DB": "dashtam",
                 "POSTGRES_USER": "dashtam_user",
-                "REDIS_URL": "redis://redis:6379/0",
+                "REDIS_URL": "redis://app:GENERATED-REDIS-PASSWORD@redis:6379/0",
                 "SCHWAB_REDIRECT_URI": "https://127.0.0.1:8182",
             },
         ),
@@ -159,7 +170,7 @@ def test_redis_persistence(declared: Declared) -> None:
                 "TESTING": "true",
                 "POSTGRES_DB": "dashtam_test",
                 "POSTGRES_USER": "dashtam_test_user",
-                "REDIS_URL": "redis://redis:6379/1",
+                "REDIS_URL": "redis://app:GENERATED-REDIS-PASSWORD@redis:6379/1",
                 "SCHWAB_REDIRECT_URI": "https://127.0.0.1:8183",
             },
         ),
@@ -171,7 +182,7 @@ def test_redis_persistence(declared: Declared) -> None:
                 "TESTING": "true",
                 "POSTGRES_DB": "dashtam_test",
                 "POSTGRES_USER": "dashtam_test_user",
-                "REDIS_URL": "redis://redis:6379/1",
+                "REDIS_URL": "redis://app:GENERATED-REDIS-PASSWORD@redis:6379/1",
                 "SCHWAB_REDIRECT_URI": "https://127.0.0.1:8182",
             },
         ),
@@ -204,7 +215,8 @@ def test_secrets_reach_the_app_alone_but_for_the_token_that_the_callback_shares_
             for service, spec in content["containers"].items()
         }
         assert masked["app"] > masked["callback"] == {"RELAY_TOKEN"}
-        assert masked["postgres"] == masked["redis"] == set()
+        assert masked["postgres"] == set()
+        assert masked["redis"] == {"REDIS_PASSWORD"}
         relay = {"CALLBACK_PORT", "APP_URL", "RELAY_TOKEN"}
         assert content["containers"]["callback"]["env"].keys() == server | relay
         for service in FAKE.get(environment, ()):

@@ -178,6 +178,15 @@ FROM (SELECT format('setting %s, since the last start', name),
      ) AS differences (what, declared, running, statement)
 :run
 
+-- What a server without our flag hba_file would read: the image's entrypoint has written there that everybody is trusted.
+SELECT :columns
+FROM (SELECT 'pg_hba.conf in the data directory', 'the same as the server reads', 'another',
+             format('COPY (SELECT unnest(string_to_array(%L, E''\n''))) TO %L', rtrim(:'hba', E'\n'), file)
+      FROM (SELECT current_setting('data_directory') || '/pg_hba.conf') AS files (file)
+      WHERE :'hba' <> '' AND pg_read_file(file, true) IS DISTINCT FROM :'hba'
+     ) AS differences (what, declared, running, statement)
+:run
+
 -- The container's command writes it at each start, as root.
 SELECT :columns
 FROM (SELECT 'pg_hba.conf', coalesce(string_agg(line, '; ') FILTER (WHERE ours), 'nothing else'),

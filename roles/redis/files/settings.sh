@@ -1,24 +1,49 @@
 # shellcheck shell=sh
-# Prints which settings were changed by hand since the server was started, as lines of name, declared and running, separated
-# by tabs; APPLY=true resets them. The readiness command has kept in the file $1 what the server had then. Only what busybox has, too.
+# Prints which settings and users were changed by hand since the server was started, as lines of name, declared and running,
+# separated by tabs; APPLY=true resets them. The readiness command has kept in the file $1 what the server had then. Only what
+# busybox has, too.
 set -eu
+umask 077
 tab=$(printf '\t')
-answer=$(timeout 10 redis-cli -e PING 2>&1) || { printf '%s\n' "${answer:-no answer within 10 s}"; exit 1; }
+admin() { sh /tmp/redis-admin -e "$@"; }
+now() { admin CONFIG GET '*' && admin ACL LIST; }
+answer=$(timeout 10 sh /tmp/redis-admin -e PING 2>&1) || { printf '%s\n' "${answer:-no answer within 10 s}"; exit 1; }
 # A container that was made by hand has not been waited for. What it has now counts as what it started with.
-[ -s "$1" ] || redis-cli -e CONFIG GET '*' >"$1"
-# Names and values are lines in turn. An older name says the same again.
-redis-cli -e CONFIG GET '*' | awk -v OFS="$tab" '
-    FNR % 2 {name = $0; next}
-    NR == FNR {started[name] = $0; next}
-    name !~ /^(slave|lua-time-limit$)|ziplist/ && started[name] != $0 {print name, started[name], $0}' "$1" - | sort |
+[ -s "$1" ] || now >"$1"
+# Names and values are lines in turn, and then each user is a line. An older name says the same again.
+now | awk -v OFS="$tab" '
+    FNR == 1 {value = 0}
+    value {value = 0; found(name, $0); next}
+    /^user / {
+        user = $2
+        sub(/^user [^ ]* /, "")
+        # Each start makes another password for this one.
+        if (user == "administrator") gsub(/#[0-9a-f]+/, "#")
+        found("user " user, $0)
+        next
+    }
+    {name = $0; value = 1}
+    function found(name, text) {
+        if (NR == FNR) {started[name] = text; return}
+        seen[name] = 1
+        if (name !~ /^(slave|lua-time-limit$)|ziplist/ && started[name] != text) print name, started[name], text
+    }
+    END {for (name in started) if (!(name in seen)) print name, started[name], ""}' "$1" - | sort |
     if [ "${APPLY:-false}" = true ]; then
+        # No file names for what is a pattern of keys.
+        set -f
         # Not read's own tabs, of which two count as one: a value may be empty.
         while IFS= read -r line; do
             name=${line%%"$tab"*}
             declared=${line#*"$tab"}
-            case $name in
-                replicaof) redis-cli -e REPLICAOF NO ONE ;;
-                *) redis-cli -e CONFIG SET "$name" "${declared%%"$tab"*}" ;;
+            declared=${declared%%"$tab"*}
+            if [ "$name" = 'user administrator' ]; then declared=$(sed -n 's/^user administrator //p' /tmp/redis-users.acl); fi
+            case $name:$declared in
+                replicaof:*) admin REPLICAOF NO ONE ;;
+                user\ *:) admin ACL DELUSER "${name#user }" ;;
+                # shellcheck disable=SC2086 # each rule is a word
+                user\ *) admin ACL SETUSER "${name#user }" reset $declared ;;
+                *) admin CONFIG SET "$name" "$declared" ;;
             esac </dev/null
         done
     else

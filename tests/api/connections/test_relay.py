@@ -8,6 +8,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from redis.asyncio import Redis
+from redis.client import NEVER_DECODE
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -124,7 +125,7 @@ async def test_redis_has_hashes_alone(
     keys = [key async for key in redis.scan_iter(f"{redis_prefix}oauth:*")]
     assert len(keys) == 1
     assert 590 < await redis.ttl(keys[0]) <= 600
-    everything = repr([keys, await redis.get(keys[0])])
+    everything = repr([keys, await redis.execute_command("GET", keys[0], **{NEVER_DECODE: True})])
     assert opened.state not in everything
     assert not any(value in everything for value in opened.cookies.values())
 

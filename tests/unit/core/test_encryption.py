@@ -132,3 +132,17 @@ def test_the_tables_encrypted_columns_are_those_that_are_rotated() -> None:
         if column.name.endswith("_encrypted")
     }
     assert encrypted == {(TABLE, column) for column in COLUMNS}
+
+
+def test_a_derived_keyring_is_for_its_purpose_alone() -> None:
+    derived, other = both.derived("letters"), both.derived("parcels")
+    value = derived.seal("token", b"place")
+    assert both.derived("letters").unseal(value, b"place", where="here") == "token"
+    for keyring in (both, other):
+        with pytest.raises(UnknownKeyError):
+            keyring.unseal(value, b"place", where="here")
+    with pytest.raises(DecryptionError, match=r"^here: was changed, or belongs to another place$"):
+        derived.unseal(value, b"elsewhere", where="here")
+    # The order stays, and with it what a change of keys needs.
+    assert derived.primary_id == two.derived("letters").primary_id
+    assert derived.unseal(one.derived("letters").seal("old", b""), b"", where="here") == "old"

@@ -44,8 +44,16 @@ require_password_or_trust() {
     fi
 }
 
+# Made beside and then moved, PG_VERSION last: whatever ends it half-way, the next start begins again.
 initialise() {
-    local -a arguments=(--username="$POSTGRES_USER")
+    local beside=$PGDATA/.initdb
+    if [[ -e $beside ]]; then
+        printf 'docker-entrypoint.sh: an initialisation was interrupted, beginning again\n'
+        find "$PGDATA" ${POSTGRES_INITDB_WALDIR:+"$POSTGRES_INITDB_WALDIR"} -mindepth 1 -delete
+    elif [[ -n $(ls -A "$PGDATA") ]]; then
+        fail "$PGDATA is not empty and holds no database; empty it, or set PGDATA to a folder below it"
+    fi
+    local -a arguments=(--pgdata="$beside" --username="$POSTGRES_USER")
     if [[ -n ${POSTGRES_INITDB_WALDIR:-} ]]; then
         arguments+=(--waldir="$POSTGRES_INITDB_WALDIR")
     fi
@@ -56,6 +64,9 @@ initialise() {
     else
         initdb "${arguments[@]}"
     fi
+    find "$beside" -mindepth 1 -maxdepth 1 \! -name PG_VERSION -exec mv --target-directory="$PGDATA" '{}' +
+    mv "$beside/PG_VERSION" "$PGDATA"
+    rmdir "$beside"
 }
 
 allow_network() {

@@ -1,0 +1,31 @@
+# The container's command, which ends in the image's entrypoint; $1 is where pg_hba.conf goes, the others are the server's arguments.
+# An initdb that was killed leaves a folder that no initdb takes, because it is not empty, and no server, because it is not whole.
+# Only what busybox has, too.
+set -eu
+printf '%s' "$POSTGRES_HBA" >"$1"
+shift
+
+# Whether there is more than the databases of initdb: template1, template0 and postgres, by their numbers in pg_database.dat.
+has_database() {
+    for database in "$PGDATA"/base/*; do
+        case ${database##*/} in \* | 1 | 4 | 5 | pgsql_tmp) ;; *) return 0 ;; esac
+    done
+    return 1
+}
+# A server that has started leaves postmaster.opts, a copy of one any of the others.
+was_used() {
+    for name in postmaster.opts backup_label backup_manifest tablespace_map standby.signal recovery.signal; do
+        if [ -e "$PGDATA/$name" ]; then return 0; fi
+    done
+    has_database
+}
+
+if [ -d "$PGDATA/global" ] && [ -d "$PGDATA/base" ] && ! was_used; then
+    echo "$PGDATA holds what an interrupted initdb has left, and no server has used it: it is removed and made again."
+    find "$PGDATA" -mindepth 1 -maxdepth 1 -exec rm -r {} +
+elif [ -e "$PGDATA/PG_VERSION" ] && [ ! -e "$PGDATA/global/pg_control" ]; then
+    echo "$PGDATA was used and has lost global/pg_control: no server can start from it. Nothing was changed." \
+        "Restore the volume from a copy; or, to give its data up, remove the volume without a backup." >&2
+    exit 1
+fi
+exec docker-entrypoint.sh postgres "$@"
