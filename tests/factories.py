@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel
 
 from src.models import Provider, ProviderConnection, ProviderToken, User
+from src.models.account import RefreshToken
 from src.models.provider import ConnectionStatus
 
 PASSWORD = "Correct-horse-7"
@@ -33,14 +34,20 @@ async def save(session: AsyncSession, row: Row) -> Row:
 
 
 async def user(session: AsyncSession, **values: Any) -> User:
-    """Somebody who has verified their address; their password is ``PASSWORD``."""
+    """Somebody who has verified their address and logged in once; their password is ``PASSWORD``.
+
+    The login has the user's own id, for tests that issue its access tokens.
+    """
     default = {
         "email": f"{uuid.uuid4().hex}@example.org",
         "password_hash": hasher.hash(PASSWORD),
         "name": "Ann Example",
         "email_verified_at": datetime.now(UTC),
     }
-    return await save(session, User(**default | values))
+    user = await save(session, User(**default | values))
+    login = {"user_id": user.id, "family_id": user.id, "token_hash": user.id.bytes}
+    await save(session, RefreshToken(**login, expires_at=datetime.now(UTC) + timedelta(days=1)))
+    return user
 
 
 async def provider(session: AsyncSession, user: User, **values: Any) -> Provider:

@@ -22,11 +22,11 @@ from ansible_collections.dashtam.stack.plugins.module_utils.certificate_set impo
     Problem,
     State,
     Wanted,
+    exposed,
     inspect,
-    load,
-    signed_by,
 )
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 
 PUBLIC_FILE, PUBLIC_FOLDER = 0o644, 0o755
 
@@ -56,10 +56,14 @@ def remove_mount_points(files: Files) -> None:
 
 
 def repair(files: Files, wanted: Wanted, *, dry_run: bool) -> bool:
-    """Set modes, and the owner of key.pem where root may; return whether anything was not as it should be."""
+    """Set modes, and the owner of key.pem where root may; return whether anything was not as it should be.
+
+    A key that others could read stays as it is until it is replaced: set right, it would pass for a secret.
+    """
     changed = False
+    known = {path for key in (files.key, files.ca_key) if exposed(key) for path in (key, key.parent)}
     for path, mode in modes(files).items():
-        if path.exists() and path.stat().st_mode & 0o7777 != mode:
+        if path.exists() and path not in known and path.stat().st_mode & 0o7777 != mode:
             changed = True
             if not dry_run:
                 path.chmod(mode)
@@ -93,8 +97,11 @@ def install_server(files: Files, state: State, cert: str, key: str) -> bool:
     """Put a new server certificate in place unless another run was first; refuse one of another CA."""
     if not state.server:
         return False
-    if not signed_by(x509.load_pem_x509_certificate(cert.encode()), load(files.ca)):
-        raise Problem(f"{files.ca}: was replaced while its certificate was being made; run again")
+    try:
+        ca = x509.load_pem_x509_certificate(files.ca.read_bytes())
+        x509.load_pem_x509_certificate(cert.encode()).verify_directly_issued_by(ca)
+    except (ValueError, TypeError, InvalidSignature):
+        raise Problem(f"{files.ca}: was replaced while its certificate was being made; run again") from None
     private_files.write(files.key, key)
     private_files.write(files.cert, cert, PUBLIC_FILE)
     return True
@@ -116,7 +123,13 @@ def work(
         if server:
             changed |= install_server(files, inspect(files, wanted), *server)
         changed |= repair(files, wanted, dry_run=False)
-        return inspect(files, wanted), changed
+        state = inspect(files, wanted)
+    if (ca and state.ca) or (server and state.server):
+        raise Problem(
+            f"{files.folder}: what was just made will not do ({state.ca or state.server}); "
+            "see certificates_permitted, certificates_ca_days and certificates_days"
+        )
+    return state, changed
 
 
 # Where each file is, below the folder.
@@ -138,6 +151,7 @@ class ActionModule(ActionBase):
                 "names": {"type": "list", "elements": "str", "required": True},
                 "renew_before": {"type": "int", "required": True},
                 "days": {"type": "int", "required": True},
+                "ca_days": {"type": "int", "required": True},
                 "key_owner": {"type": "int", "default": -1},
                 "new_ca": pair,
                 "new_server": pair,
@@ -148,6 +162,7 @@ class ActionModule(ActionBase):
             names=frozenset(arguments["names"]),
             renew_before=timedelta(days=arguments["renew_before"]),
             server_lifetime=timedelta(days=arguments["days"]),
+            ca_lifetime=timedelta(days=arguments["ca_days"]),
             key_owner=arguments["key_owner"],
         )
         material = arguments["new_ca"], arguments["new_server"]

@@ -139,9 +139,7 @@ class ActionModule(ActionBase):
         with lock.exclusive(labels) as turn:
             number = turn.number  # what a run is still changing is compared when it is done
         with engine.client() as client, Look(probes, labels, client.api_version) as look:
-            facts = {
-                fact: self._resolved(variable) for fact, variable in arguments["declarations"].items()
-            }
+            facts = {fact: self._resolved(variable) for fact, variable in arguments["declarations"].items()}
             self._templar.available_variables = self._templar.available_variables | facts
             arguments["specs"] = self._resolved(arguments["specs"])
             specs, networks = arguments["specs"], arguments["networks"]

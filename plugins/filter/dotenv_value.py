@@ -7,7 +7,13 @@ differently. Four classes:
 plain      letters, digits and `_@%+=:,./-`: written as it is, and all three agree
 quoted     single or double quotes that python-dotenv and a shell read alike; docker would keep the quotes
 unwritten  no spelling on which even those two agree: the line is a comment that says why
-refused    control characters, or what is no text: no environment variable may hold it
+refused    characters that Python's `str.isprintable` does not count as printable, or what is no text: no
+           environment variable may hold it
+
+`isprintable` is the one rule for the characters of a value. The application's guard of its test database
+applies it to DATABASE_URL, too, so that what is accepted here is not refused there. It excludes control
+characters and what nobody sees: no-break and zero-width spaces, the byte order mark, line separators.
+PostgreSQL normalizes some of them away (SASLprep, RFC 4013): the password would not be what was typed.
 """
 
 from __future__ import annotations
@@ -33,12 +39,20 @@ class Refused(ValueError):
     """The value is not good for an environment at all."""
 
 
+def described(character: str) -> str:
+    """What a character that is not printable is called."""
+    usual = {"\n": "a newline", "\r": "a carriage return", "\t": "a tab", "\0": "a NUL character"}
+    if unicodedata.category(character) in ("Cc", "Cs"):
+        return usual.get(character, "a control character")
+    name = unicodedata.name(character, "without a name")
+    return f"an invisible character (U+{ord(character):04X}, {name.lower()})"
+
+
 def spell(value: str) -> str:
     """The value as it stands behind `NAME=`."""
     for character in value:
-        if unicodedata.category(character) in ("Cc", "Cs"):
-            what = {"\n": "a newline", "\r": "a carriage return", "\t": "a tab", "\0": "a NUL character"}
-            raise Refused(f"it holds {what.get(character, 'a control character')}")
+        if not character.isprintable():
+            raise Refused(f"it holds {described(character)}")
     if PLAIN.fullmatch(value):
         return value
     if "${" in value:

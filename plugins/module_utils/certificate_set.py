@@ -1,21 +1,37 @@
-"""A folder's CA and server certificate: where the files are, and why new ones must be made."""
+"""A folder's CA and server certificate: where the files are, and why new ones must be made.
+
+OpenSSL verifies them in a TLS handshake in memory, just as it does in the clients that will meet them. That
+needs only Python's own ``ssl``. cryptography's verifier is no choice: it rejects the CA's name constraints,
+because a DNS name in them starts with a dot (RFC 5280, 4.2.1.10, gives a meaning to that form for URIs only).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import ipaddress
+import ssl
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
-Extension = TypeVar("Extension", bound=x509.ExtensionType)
+# Level 3 requires 128 bits of security (SSL_CTX_set_security_level), which the role's P-256 and SHA-256 have.
+CIPHERS = "DEFAULT:@SECLEVEL=3"
+# The two ends of a lifetime are computed one after the other.
+ROUNDING = timedelta(minutes=1)
+DAY = timedelta(days=1)
 
 
 class Problem(Exception):
@@ -29,6 +45,7 @@ class Wanted:
     names: frozenset[str]
     renew_before: timedelta
     server_lifetime: timedelta
+    ca_lifetime: timedelta
     key_owner: int
 
 
@@ -57,37 +74,12 @@ def general_name(name: str) -> x509.GeneralName:
     return x509.DNSName(name.lower())
 
 
-def extension(certificate: x509.Certificate, kind: type[Extension]) -> Extension | None:
-    """Return the certificate's extension of a kind, or None."""
+def alternative_names(certificate: x509.Certificate) -> set[x509.GeneralName]:
+    """Return the names of the server that the certificate is for."""
     with contextlib.suppress(x509.ExtensionNotFound):
-        return certificate.extensions.get_extension_for_class(kind).value
-    return None
-
-
-def covers(constraint: x509.GeneralName, name: x509.GeneralName) -> bool:
-    """Match as RFC 5280 does: a DNS name covers itself and all below it, with a leading dot only those."""
-    if isinstance(constraint, x509.DNSName) and isinstance(name, x509.DNSName):
-        base = constraint.value.lower()
-        return name.value == base or name.value.endswith(f".{base.removeprefix('.')}")
-    return (
-        isinstance(constraint, x509.IPAddress)
-        and isinstance(constraint.value, ipaddress.IPv4Network | ipaddress.IPv6Network)
-        and isinstance(name, x509.IPAddress)
-        and name.value in constraint.value
-    )
-
-
-def not_permitted(ca: x509.Certificate, names: Iterable[str]) -> list[str]:
-    """Return the names for which this CA may not sign."""
-    constraints = extension(ca, x509.NameConstraints)
-    if constraints is None:
-        return []
-
-    def matches(subtrees: list[x509.GeneralName] | None, name: str) -> bool:
-        return any(covers(subtree, general_name(name)) for subtree in subtrees or [])
-
-    permitted, excluded = constraints.permitted_subtrees, constraints.excluded_subtrees
-    return sorted(name for name in names if not matches(permitted, name) or matches(excluded, name))
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return {general_name(str(name.value)) for name in names}
+    return set()
 
 
 def load(path: Path) -> x509.Certificate | None:
@@ -104,44 +96,110 @@ def opens(key: Path, certificate: x509.Certificate) -> bool:
     return False
 
 
-def signed_by(certificate: x509.Certificate, ca: x509.Certificate | None) -> bool:
-    """Say whether the CA's key made the certificate's signature."""
-    if ca is not None:
-        with contextlib.suppress(ValueError, TypeError, InvalidSignature):
-            certificate.verify_directly_issued_by(ca)
-            return True
-    return False
+def exposed(key: Path) -> bool:
+    """Say whether others than its owner can reach the private key: it counts as known to them."""
+    return key.exists() and bool(key.stat().st_mode & 0o077) and bool(key.parent.stat().st_mode & 0o011)
 
 
-def why_not_ca(ca: x509.Certificate | None, wanted: Wanted, now: datetime) -> str:
+def refusal(ca: Path, cert: Path, key: Path, name: str) -> str:
+    """Return why a client that trusts only this CA rejects a server of that name; empty if it accepts it."""
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    client_side = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client_side.verify_flags |= ssl.VERIFY_X509_STRICT
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    try:
+        for side in (server_side, client_side):
+            side.set_ciphers(CIPHERS)
+        server_side.load_cert_chain(cert, key)
+        client_side.load_verify_locations(ca)
+        client = client_side.wrap_bio(to_client, to_server, server_hostname=name)
+        server = server_side.wrap_bio(to_server, to_client, server_side=True)
+        for end in (client, server) * 3:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+                if end is client:
+                    return ""
+    except ssl.SSLCertVerificationError as error:
+        return f"OpenSSL rejects it: {error.verify_message}"
+    except ssl.SSLError as error:
+        return f"OpenSSL rejects it: {str(error.reason).replace('_', ' ').lower()}"
+    return "OpenSSL did not finish the handshake"
+
+
+def probe(folder: Path, files: Files, ca: x509.Certificate, name: str) -> str:
+    """Return why a certificate for a name is refused although this CA has just signed it; empty if it is not.
+
+    Only the CA can be the reason.
+    """
+    ca_key = load_pem_private_key(files.ca_key.read_bytes(), None)
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder(issuer_name=ca.subject, subject_name=x509.Name([]))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - DAY)
+        .not_valid_after(now + DAY)
+        .add_extension(x509.SubjectAlternativeName([general_name(name)]), critical=True)
+    )
+    with contextlib.suppress(x509.ExtensionNotFound):
+        identifier = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
+        builder = builder.add_extension(issuer, critical=False)
+    with_digest = isinstance(ca_key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
+    certificate = builder.sign(ca_key, hashes.SHA256() if with_digest else None)
+    pair = folder / "probe.pem"
+    pair.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        + certificate.public_bytes(Encoding.PEM)
+    )
+    return refusal(files.ca, pair, pair, name)
+
+
+def may_not_sign(files: Files, ca: x509.Certificate, names: Iterable[str]) -> str:
+    """Return why this CA, whose key is there, must not sign for the names; empty if it may."""
+    with tempfile.TemporaryDirectory() as folder:
+        reasons = {name: probe(Path(folder), files, ca, name) for name in sorted(names)}
+    refused = [name for name, reason in reasons.items() if reason]
+    if len(refused) == len(reasons):
+        return f"what the old one signs is refused ({next(iter(reasons.values()))})"
+    return f"the old one may not sign for {', '.join(refused)}" if refused else ""
+
+
+def too_long(certificate: x509.Certificate, lifetime: timedelta) -> bool:
+    """Say whether the certificate lives longer than the role would make it."""
+    return certificate.not_valid_after_utc - certificate.not_valid_before_utc > lifetime + ROUNDING
+
+
+def why_not_ca(ca: x509.Certificate | None, files: Files, wanted: Wanted, now: datetime) -> str:
     """Return why there must be a new CA. It must outlive every certificate that it signs."""
     if ca is None:
         return "it is missing"
-    constraints = extension(ca, x509.BasicConstraints)
-    if constraints is None or not constraints.ca:
-        return "ca.pem is no CA's certificate"
+    if exposed(files.ca_key):
+        return "others could read the old one's key"
     if ca.not_valid_after_utc - now < wanted.server_lifetime:
         return f"the old one ends on {ca.not_valid_after_utc:%Y-%m-%d}, before the next certificate would"
-    if missing := not_permitted(ca, wanted.names):
-        return f"the old one may not sign for {', '.join(missing)}"
+    if too_long(ca, wanted.ca_lifetime + DAY):
+        return f"the old one ends as late as {ca.not_valid_after_utc:%Y-%m-%d}"
     return ""
 
 
-def why_not_server(files: Files, ca: x509.Certificate | None, wanted: Wanted, now: datetime) -> str:
+def why_not_server(files: Files, wanted: Wanted, now: datetime) -> str:
     """Return why there must be a new server certificate."""
     certificate = load(files.cert)
     if certificate is None:
         return "it is missing"
-    if certificate.not_valid_after_utc - now < wanted.renew_before:
-        return f"it ends on {certificate.not_valid_after_utc:%Y-%m-%d}"
-    has = {
-        general_name(str(name.value)) for name in extension(certificate, x509.SubjectAlternativeName) or ()
-    }
-    if has != set(map(general_name, wanted.names)):
-        return "its names are others"
     if not opens(files.key, certificate):
         return "key.pem does not belong to it"
-    return "" if signed_by(certificate, ca) else "another CA signed it"
+    if exposed(files.key):
+        return "others could read key.pem"
+    if alternative_names(certificate) != set(map(general_name, wanted.names)):
+        return "its names are others"
+    if certificate.not_valid_after_utc - now < wanted.renew_before:
+        return f"it ends on {certificate.not_valid_after_utc:%Y-%m-%d}"
+    if too_long(certificate, wanted.server_lifetime):
+        return f"it ends as late as {certificate.not_valid_after_utc:%Y-%m-%d}"
+    return refusal(files.ca, files.cert, files.key, min(wanted.names))
 
 
 def inspect(files: Files, wanted: Wanted, now: datetime | None = None) -> State:
@@ -151,14 +209,18 @@ def inspect(files: Files, wanted: Wanted, now: datetime | None = None) -> State:
     """
     now = now or datetime.now(UTC)
     ca = load(files.ca)
-    ca_reason, server_reason = why_not_ca(ca, wanted, now), why_not_server(files, ca, wanted, now)
-    if server_reason and not ca_reason and ca is not None and not opens(files.ca_key, ca):
+    ca_reason = why_not_ca(ca, files, wanted, now)
+    server_reason = why_not_server(files, wanted, now) if ca else "its CA is missing"
+    if server_reason and not ca_reason and ca is not None:
         if not files.ca_key.exists():
             raise Problem(
                 f"{files.cert}: a new certificate is needed ({server_reason}), but the key of ca.pem is "
                 f"missing: restore {files.ca_key}, or delete {files.ca} for a new CA, to be trusted again"
             )
-        ca_reason = "the CA's key does not belong to ca.pem"
+        if not opens(files.ca_key, ca):
+            ca_reason = "the CA's key does not belong to ca.pem"
+        else:
+            ca_reason = may_not_sign(files, ca, wanted.names)
     if ca_reason:
         return State(ca_reason, server_reason or "its CA is replaced")
     if server_reason:

@@ -24,29 +24,23 @@ class InvalidAccessTokenError(Exception):
 
 @dataclass(frozen=True)
 class Access:
-    """What a token says: who asks, and the login (family of refresh tokens) that it goes back to.
-
-    Each token that the app issues goes back to one.
-    """
+    """What a token says: who asks, and the login (family of refresh tokens) that it goes back to."""
 
     user_id: uuid.UUID
-    family_id: uuid.UUID | None
+    family_id: uuid.UUID
 
 
-def issue(
-    user_id: uuid.UUID, key: SecretStr, family_id: uuid.UUID | None = None, now: datetime | None = None
-) -> str:
+def issue(user_id: uuid.UUID, key: SecretStr, family_id: uuid.UUID, now: datetime | None = None) -> str:
     """A token for a user, good for ``LIFETIME`` from ``now``."""
     issued = now or datetime.now(UTC)
     claims = {
         "iss": ISSUER,
         "aud": AUDIENCE,
         "sub": str(user_id),
+        "sid": str(family_id),
         "iat": issued,
         "exp": issued + LIFETIME,
     }
-    if family_id:
-        claims["sid"] = str(family_id)
     return jwt.encode(claims, key.get_secret_value(), ALGORITHM)
 
 
@@ -63,9 +57,8 @@ def read(token: str, key: SecretStr) -> Access:
             audience=AUDIENCE,
             issuer=ISSUER,
             leeway=CLOCK_SKEW,
-            options={"require": ["iss", "aud", "sub", "iat", "exp"]},
+            options={"require": ["iss", "aud", "sub", "sid", "iat", "exp"]},
         )
-        sid = claims.get("sid")
-        return Access(uuid.UUID(claims["sub"]), None if sid is None else uuid.UUID(str(sid)))
+        return Access(uuid.UUID(claims["sub"]), uuid.UUID(str(claims["sid"])))
     except (jwt.InvalidTokenError, ValueError):
         raise InvalidAccessTokenError from None

@@ -70,13 +70,11 @@ async def revoke_all(session: AsyncSession, user: User, except_family: uuid.UUID
     )
 
 
-async def user_of(session: AsyncSession, user_id: uuid.UUID, family_id: uuid.UUID | None) -> User | None:
+async def user_of(session: AsyncSession, user_id: uuid.UUID, family_id: uuid.UUID) -> User | None:
     """Return the user, as long as they are active and the login that is named has not ended."""
-    this = select(User).where(col(User.id) == user_id, col(User.is_active))
-    if family_id is not None:
-        live = (col(RefreshToken.revoked_at).is_(None), col(RefreshToken.used_at).is_(None))
-        theirs = (col(RefreshToken.user_id) == user_id, col(RefreshToken.family_id) == family_id)
-        this = this.where(exists().where(*theirs, *live))
+    live = (col(RefreshToken.revoked_at).is_(None), col(RefreshToken.used_at).is_(None))
+    theirs = (col(RefreshToken.user_id) == user_id, col(RefreshToken.family_id) == family_id)
+    this = select(User).where(col(User.id) == user_id, col(User.is_active), exists().where(*theirs, *live))
     return (await session.scalars(this)).one_or_none()
 
 

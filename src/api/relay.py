@@ -14,7 +14,7 @@ from src.connections.audit import Origin
 from src.connections.connecting import Answer
 from src.connections.context import Context
 from src.core.problems import Problem
-from src.core.rate_limits import check, network_of
+from src.core.rate_limits import FROM_ADDRESS, check, network_of
 
 # Of one browser's address, links opened and answers brought together.
 RATE = "60/minute"
@@ -101,4 +101,6 @@ def _from_browser(context: Context, browser: Browser) -> Context:
 
 
 async def _limit(request: Request, browser: Browser) -> None:
-    await check(request, "oauth-callback", RATE, network_of(browser.ip_address or ""))
+    await check(
+        request, "oauth-callback-per-address", RATE, network_of(browser.ip_address or ""), FROM_ADDRESS
+    )

@@ -5,6 +5,7 @@ change what runs. Every process loads only the class that it needs, so that the 
 database URL and the running app never sees the owner's.
 """
 
+import ipaddress
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,6 +88,21 @@ def _database_url(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _networks(value: str) -> str:
+    """Addresses and networks, as uvicorn reads them; what it cannot read it takes for a name, in silence."""
+    given = [item.strip() for item in value.split(",") if item.strip()]
+    for item in given:
+        try:
+            network = ipaddress.ip_network(item)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}; list the proxies' addresses or networks, as 10.0.0.7,192.0.2.0/24"
+            ) from None
+        if network.prefixlen == 0:
+            raise ValueError(f"{item} is everybody, and everybody could then claim any address")
+    return ",".join(given)
+
+
 Secret = Annotated[SecretStr, AfterValidator(_strong)]
 EncryptionKeys = Annotated[SecretStr, AfterValidator(_keys)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
@@ -149,6 +165,8 @@ class ServerSettings(Environment):
     tls_cert_file: Path = Path("/app/certs/cert.pem")
     tls_key_file: Path = Path("/app/certs/key.pem")
     tls_ca_file: Path | None = None
+    # Proxies whose X-Forwarded-For and X-Forwarded-Proto count, by default none.
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
 
     @model_validator(mode="after")
     def _no_debug_in_production(self) -> "ServerSettings":

@@ -19,24 +19,29 @@ from starlette.requests import Request
 
 from src.core.problems import Problem
 
+# Behind a proxy that is not trusted, or docker's own, that is more than one client.
+FROM_ADDRESS = " from your network address"
+
 
 class RateLimited(Problem):
     """Too often; ``Retry-After`` says in how many seconds the next one counts."""
 
-    def __init__(self, retry_after: int) -> None:
+    def __init__(self, retry_after: int, counted: str = "") -> None:
         super().__init__(
             429,
             "rate-limited",
-            f"Too many attempts. Try again in {retry_after} seconds.",
+            f"Too many attempts{counted}. Try again in {retry_after} seconds.",
             headers={"Retry-After": str(retry_after)},
         )
         self.retry_after = retry_after
 
 
 def client_address(request: Request) -> str:
-    """Who asks, for counting: the peer's address, of IPv6 the /64 that one customer has.
+    """Return the client's address for counting, of IPv6 the /64 that one customer has.
 
-    X-Forwarded-For is not read: no proxy stands before us, and whoever sends it may write anything into it.
+    It is the peer's, or what a proxy in TRUSTED_PROXIES says (:func:`src.core.server.uvicorn_options`). All
+    that connect to a port which docker publishes on 127.0.0.1 have the address of the network's gateway, and
+    count as one client.
     """
     return network_of(request.client.host if request.client else "")
 
@@ -52,22 +57,21 @@ def network_of(host: str) -> str:
     return host
 
 
-def limit(
-    name: str, per: str, key: Callable[[Request], str] = client_address
-) -> Callable[[Request], Awaitable[None]]:
-    """A dependency that refuses what comes more often than ``per``, as ``10/minute``, from one ``key``."""
+def limit(name: str, per: str) -> Callable[[Request], Awaitable[None]]:
+    """A dependency that refuses what one address sends more often than ``per``, as ``10/minute``."""
     parse(per)  # a misspelt rate is an error when the module is imported, not with the first request
 
     async def dependency(request: Request) -> None:
-        await check(request, name, per, key(request))
+        await check(request, f"{name}-per-address", per, client_address(request), FROM_ADDRESS)
 
     return dependency
 
 
-async def check(request: Request, name: str, per: str, key: str) -> None:
+async def check(request: Request, name: str, per: str, key: str, counted: str = "") -> None:
     """Count an attempt at ``name`` by ``key``; :class:`RateLimited` where there were more than ``per``.
 
-    Refused attempts are not counted. Raises what redis raises where it does not answer.
+    ``counted`` says in the answer what was counted, as ``FROM_ADDRESS`` does. Refused attempts are not
+    counted. Raises what redis raises where it does not answer.
     """
     state = request.app.state
     limiter = _limiter(state.redis, state.settings.redis_key_prefix)
@@ -77,7 +81,7 @@ async def check(request: Request, name: str, per: str, key: str) -> None:
     if await limiter.hit(item, name, who):
         return
     window = await limiter.get_window_stats(item, name, who)
-    raise RateLimited(max(1, math.ceil(window.reset_time - time.time())))
+    raise RateLimited(max(1, math.ceil(window.reset_time - time.time())), counted)
 
 
 _limiters: WeakKeyDictionary[Redis, MovingWindowRateLimiter] = WeakKeyDictionary()

@@ -11,6 +11,11 @@ from src.core.logs import UVICORN_CONFIG, configure
 
 Own = TypeVar("Own", bound=ServerSettings)
 
+# Bytes. A browser sends all cookies of `localhost`, whatever the port.
+MAX_HEADERS = 32 * 1024
+# More are answered with 503. Each is an open file, of which a process has at least 1024.
+MAX_CONNECTIONS = 900
+
 SOURCE = Path(__file__).resolve().parent.parent
 
 
@@ -24,8 +29,14 @@ def uvicorn_options(settings: ServerSettings, port: int, reload: bool) -> dict[s
         "log_config": str(UVICORN_CONFIG),
         # It has the query string, hence codes and states. src.core.requests logs instead.
         "access_log": False,
-        # No proxy stands before us, so whoever sends X-Forwarded-For made it up.
-        "proxy_headers": False,
+        # Anybody else who sends X-Forwarded-For may have made it up. Where no proxy is trusted, uvicorn would
+        # trust what FORWARDED_ALLOW_IPS says.
+        "proxy_headers": bool(settings.trusted_proxies),
+        "http": "src.core.connection_limits:Protocol",
+        "loop": "src.core.connection_limits:Loop",
+        "h11_max_incomplete_event_size": MAX_HEADERS,
+        "limit_concurrency": MAX_CONNECTIONS,
+        "timeout_keep_alive": 5,
         "ws": "none",
         "lifespan": "on",
         "server_header": False,
@@ -33,6 +44,8 @@ def uvicorn_options(settings: ServerSettings, port: int, reload: bool) -> dict[s
         # client that just keeps its connection.
         "timeout_graceful_shutdown": 1 if reload else 5,
     }
+    if settings.trusted_proxies:
+        options["forwarded_allow_ips"] = settings.trusted_proxies
     if settings.ssl_enabled:
         _readable("TLS_CERT_FILE", settings.tls_cert_file)
         _readable("TLS_KEY_FILE", settings.tls_key_file)

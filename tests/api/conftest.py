@@ -142,5 +142,9 @@ async def other_user(session: AsyncSession) -> User:
 
 @pytest.fixture
 def login(app_settings: Settings) -> Login:
-    """The headers of a user's requests."""
-    return lambda user: {"Authorization": f"Bearer {access_tokens.issue(user.id, app_settings.secret_key)}"}
+    """The headers of requests that a user of ``factories`` sends."""
+
+    def headers(user: User) -> dict[str, str]:
+        return {"Authorization": f"Bearer {access_tokens.issue(user.id, app_settings.secret_key, user.id)}"}
+
+    return headers

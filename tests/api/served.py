@@ -5,32 +5,26 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from src.core.config import ServerSettings, load
+from src.core.server import uvicorn_options
 
 PATIENCE = 30
 
 
 @contextmanager
-def served(app: ASGIApp) -> Iterator[str]:
-    """Its address while it is served, on a port of its own."""
+def served(app: ASGIApp, **changes: Any) -> Iterator[str]:
+    """Its address while it is served as our servers are, on a port of its own; ``changes`` are settings."""
     settings = load(ServerSettings)
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            ssl_certfile=settings.tls_cert_file,
-            ssl_keyfile=settings.tls_key_file,
-            ws="none",
-            log_config=None,
-            access_log=False,
-            # A test that lets it be slow does not wait for it.
-            timeout_graceful_shutdown=1,
-        )
-    )
+    options = uvicorn_options(settings.model_copy(update=changes), listener.getsockname()[1], reload=False)
+    # A test that lets it be slow does not wait for it.
+    own = {"factory": False, "lifespan": "auto", "log_config": None, "timeout_graceful_shutdown": 1}
+    server = uvicorn.Server(uvicorn.Config(app, **options | own))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

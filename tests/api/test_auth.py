@@ -330,7 +330,7 @@ class TestLogin:
         assert access_tokens.read(body["access_token"], app_settings.secret_key).user_id == user.id
         me = await client.get(f"{AUTH}/me", headers={"Authorization": f"Bearer {body['access_token']}"})
         assert me.json()["email"] == "ann@example.org"
-        (stored,) = await session.scalars(select(RefreshToken))
+        (stored,) = await session.scalars(select(RefreshToken).where(RefreshToken.family_id != user.id))
         assert stored.token_hash == secret_tokens.hashed(body["refresh_token"])
         assert timedelta(days=29) < stored.expires_at - datetime.now(UTC) <= timedelta(days=30)
         await session.refresh(user)
@@ -647,7 +647,7 @@ class TestMe:
         self, client: httpx.AsyncClient, user: User, app_settings: Settings
     ) -> None:
         now = datetime.now(UTC) - access_tokens.LIFETIME - access_tokens.CLOCK_SKEW
-        token = access_tokens.issue(user.id, app_settings.secret_key, now=now)
+        token = access_tokens.issue(user.id, app_settings.secret_key, user.id, now=now)
         response = await client.get(f"{AUTH}/me", headers={"Authorization": f"Bearer {token}"})
         assert problem(response) == (401, "invalid-access-token")
 

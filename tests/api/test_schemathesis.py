@@ -97,7 +97,7 @@ async def connected(settings: Settings) -> str:
         keyring = Keyring.parse(settings.encryption_key.get_secret_value())
         tokens.write(row, keyring, Grant("access", "refresh", None, "Bearer", "api", later))
         await factories.save(session, row)
-        return access_tokens.issue(user.id, settings.secret_key)
+        return access_tokens.issue(user.id, settings.secret_key, user.id)
 
 
 @pytest.fixture

@@ -228,7 +228,8 @@ def by_hand(environment: Environment) -> None:
     )
     environment.said("redis", ["sh", "/tmp/redis-admin", "-e", "CONFIG", "SET", "maxmemory", "10mb"])
     environment.file(environment.full("env file")).chmod(0o644)
-    environment.file("certs/key.pem").chmod(0o640)
+    # A key that others could read would be replaced.
+    environment.file("certs/key.pem").chmod(0o400)
     environment.file("src/main.py").chmod(0o600)
 
 

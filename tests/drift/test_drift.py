@@ -479,13 +479,14 @@ def servers_changed() -> list[str]:
 
 def modes_changed() -> list[str]:
     for path in MODES:
-        # Unreadable, the CA's certificate would make the containers unhealthy.
-        path.chmod(0o664 if path.name == "ca.pem" else 0o640)
+        # Unreadable, the CA's certificate would make the containers unhealthy; a key that others could read
+        # would be replaced.
+        path.chmod({"ca.pem": 0o664, "key.pem": 0o400}.get(path.name, 0o640))
     return [
         f"env/.secrets.dev.{INSTANCE}.yml: mode: declared 0600, running 0640",
         f"env/.env.dev.{INSTANCE}: mode: declared 0600, running 0640",
         "certs/ca.pem: mode: declared 0644, running 0664",
-        "certs/key.pem: mode: declared 0600, running 0640",
+        "certs/key.pem: mode: declared 0600, running 0400",
         "certs/private/ca-key.pem: mode: declared 0600, running 0640",
     ]
 

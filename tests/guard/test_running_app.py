@@ -54,7 +54,8 @@ async def use(app: FastAPI) -> tuple[list[Any], list[int]]:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://app") as http:
 
         async def one(user: User) -> None:
-            headers = {"Authorization": f"Bearer {access_tokens.issue(user.id, settings.secret_key)}"}
+            token = access_tokens.issue(user.id, settings.secret_key, user.id)
+            headers = {"Authorization": f"Bearer {token}"}
             me = await http.get("/api/v1/auth/me", headers=headers)
             assert me.json()["email"] == user.email, me.text
             new = {"provider_key": "schwab", "alias": "Savings"}

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -33,12 +33,17 @@ from tests.provisioning import playbook
 SERVICES = ["app", "callback", "postgres", "redis", "fake-schwab"]
 OPENSSL = shutil.which("openssl") or ""
 NAMES = frozenset(["localhost", "127.0.0.1", "::1", *SERVICES])
+NEEDS_OPENSSL = pytest.mark.skipif(not OPENSSL, reason="no openssl on this machine")
 Made = tuple[Path, list[str]]
 
 
 certificates = load("plugins/action/certificates_set.py")
 WANTED = certificates.Wanted(
-    names=NAMES, renew_before=timedelta(days=30), server_lifetime=timedelta(days=397), key_owner=-1
+    names=NAMES,
+    renew_before=timedelta(days=30),
+    server_lifetime=timedelta(days=397),
+    ca_lifetime=timedelta(days=3650),
+    key_owner=-1,
 )
 
 PLAY = """
@@ -145,7 +150,7 @@ def test_certificates_keep_the_rules_of_browsers_and_systems(made: Made) -> None
     }
 
 
-@pytest.mark.skipif(not OPENSSL, reason="no openssl on this machine")
+@NEEDS_OPENSSL
 def test_openssl_verifies_the_chain(made: Made) -> None:
     folder = made[0] / "certs"
     options = [
@@ -240,6 +245,209 @@ def test_a_good_set_is_good(files: Any) -> None:
     assert len(state.fingerprint) == 64
 
 
+Spoil = Callable[[Any], object]
+
+
+def pem(path: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(path.read_bytes())
+
+
+def write_key(path: Path, key: Any) -> None:
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def server(
+    *,
+    days: tuple[int, int] = (-1, 396),
+    usage: Any = ExtendedKeyUsageOID.SERVER_AUTH,
+    names: frozenset[str] = NAMES,
+    key: Any = None,
+    by: Any = None,
+) -> Spoil:
+    """A server certificate as the role makes it, but for one thing."""
+
+    def spoil(files: Any) -> None:
+        own = (key or p_256)()
+        ca, now = pem(files.ca), datetime.now(UTC)
+        signer = by() if by else load_pem_private_key(files.ca_key.read_bytes(), password=None)
+        names_of = [certificates_names(name) for name in sorted(names)]
+        certificate = (
+            x509.CertificateBuilder(issuer_name=ca.subject, subject_name=x509.Name([]))
+            .public_key(own.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now + timedelta(days=days[0]))
+            .not_valid_after(now + timedelta(days=days[1]))
+            .add_extension(x509.SubjectAlternativeName(names_of), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
+            )
+            .sign(signer, hashes.SHA256())
+        )
+        files.cert.write_bytes(certificate.public_bytes(Encoding.PEM))
+        write_key(files.key, own)
+
+    return spoil
+
+
+def certificates_names(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def authority(
+    *, days: tuple[int, int] = (-1, 3650), is_ca: bool = True, sign: bool = True, key: Any = None
+) -> Spoil:
+    """A CA as somebody could have made it, and a server certificate that it has signed."""
+
+    def spoil(files: Any) -> None:
+        own, old, now = (
+            key() if key else ec.generate_private_key(ec.SECP256R1()),
+            pem(files.ca),
+            datetime.now(UTC),
+        )
+        usage = dict.fromkeys(
+            (
+                *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
+                *("key_agreement", "crl_sign", "encipher_only", "decipher_only"),
+            ),
+            False,
+        )
+        certificate = (
+            x509.CertificateBuilder(issuer_name=old.subject, subject_name=old.subject)
+            .public_key(own.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now + timedelta(days=days[0]))
+            .not_valid_after(now + timedelta(days=days[1]))
+            .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+            .add_extension(
+                x509.KeyUsage(**usage | {"key_cert_sign": sign, "digital_signature": not sign}), critical=True
+            )
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(own.public_key()), critical=False)
+            .sign(own, hashes.SHA256())
+        )
+        files.ca.write_bytes(certificate.public_bytes(Encoding.PEM))
+        write_key(files.ca_key, own)
+        server()(files)
+
+    return spoil
+
+
+def rsa_1024() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 1024)  # noqa: S505 - the weak key is what is tested
+
+
+def sha_1(files: Any) -> None:
+    """cryptography does not make such signatures."""
+    request, extensions = files.folder / "request.pem", files.folder / "extensions"
+    subject = ["-subj", "/CN=localhost", "-key", files.key, "-out", request]
+    subprocess.run([OPENSSL, "req", "-new", *subject], check=True, capture_output=True)
+    names = ",".join(f"{'IP' if '.' in name or ':' in name else 'DNS'}:{name}" for name in NAMES)
+    extensions.write_text(f"subjectAltName={names}\nauthorityKeyIdentifier=keyid\n")
+    options = ["-CA", files.ca, "-CAkey", files.ca_key, "-CAcreateserial", "-sha1", "-days", "300"]
+    command = [OPENSSL, "x509", "-req", "-in", request, "-extfile", extensions, "-out", files.cert, *options]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def readable(files: Any) -> None:
+    files.private.chmod(0o755)
+    files.ca_key.chmod(0o644)
+
+
+def p_256() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        pytest.param(server(days=(-90, -1)), "it ends on", id="expired"),
+        pytest.param(server(days=(1, 300)), "certificate is not yet valid", id="not yet valid"),
+        pytest.param(server(names=frozenset(["localhost"])), "its names are others", id="fewer names"),
+        pytest.param(server(names=frozenset(["app.example"])), "its names are others", id="another name"),
+        pytest.param(
+            server(usage=ExtendedKeyUsageOID.CLIENT_AUTH), "unsuitable certificate purpose", id="client"
+        ),
+        pytest.param(server(key=rsa_1024), "ee key too small", id="RSA 1024"),
+        pytest.param(sha_1, "ca md too weak", id="SHA-1", marks=NEEDS_OPENSSL),
+        pytest.param(server(days=(-1, 3000)), "it ends as late as", id="long-lived"),
+        pytest.param(server(by=p_256), "unable to get", id="other CA"),
+        pytest.param(
+            lambda files: write_key(files.key, p_256()), "key.pem does not belong to it", id="another key"
+        ),
+        pytest.param(lambda files: files.key.chmod(0o644), "others could read key.pem", id="readable"),
+        pytest.param(lambda files: files.key.chmod(0o640), "others could read key.pem", id="by the group"),
+    ],
+)
+def test_a_server_certificate_that_clients_refuse_is_renewed(files: Any, spoil: Spoil, why: str) -> None:
+    spoil(files)
+    modes = files.key.stat().st_mode
+    for dry_run in (True, False):
+        state, _ = certificates.work(files, WANTED, [], [], dry_run=dry_run)
+        assert state.ca == ""
+        assert re.search(why, state.server, re.IGNORECASE), state.server
+    assert files.key.stat().st_mode == modes
+
+
+@pytest.mark.parametrize("spoil", [server(key=rsa_1024), lambda files: files.key.chmod(0o644)])
+def test_a_run_renews_the_server_certificate(files: Any, tmp_path: Path, spoil: Spoil) -> None:
+    ca = files.ca.read_bytes()
+    spoil(files)
+    spoiled = files.key.read_bytes()
+    assert "WARNING" not in play(tmp_path)
+    assert certificates.inspect(files, WANTED).fingerprint
+    assert files.ca.read_bytes() == ca
+    assert files.key.read_bytes() != spoiled
+    assert stat.S_IMODE(files.key.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        pytest.param(authority(is_ca=False, sign=False), "invalid CA certificate", id="no CA"),
+        pytest.param(authority(sign=False), "invalid CA certificate|Path length", id="must not sign"),
+        pytest.param(authority(days=(1, 3600)), "certificate is not yet valid", id="not yet valid"),
+        pytest.param(authority(days=(-3000, -1)), "the old one ends on", id="expired"),
+        pytest.param(authority(days=(-1, 9000)), "the old one ends as late as", id="long-lived"),
+        pytest.param(authority(key=rsa_1024), "CA certificate key too weak", id="RSA 1024"),
+        pytest.param(readable, "others could read the old one's key", id="readable"),
+    ],
+)
+def test_a_ca_that_clients_refuse_is_replaced(files: Any, spoil: Spoil, why: str) -> None:
+    spoil(files)
+    for dry_run in (True, False):
+        state, _ = certificates.work(files, WANTED, [], [], dry_run=dry_run)
+        assert state.server
+        assert re.search(why, state.ca), state.ca
+
+
+@pytest.mark.parametrize("spoil", [authority(is_ca=False, sign=False), readable])
+def test_a_run_replaces_the_ca(files: Any, tmp_path: Path, spoil: Spoil) -> None:
+    spoil(files)
+    spoiled = files.ca.read_bytes(), files.ca_key.read_bytes()
+    said = play(tmp_path)
+    assert "is a new CA" in " ".join(said.split())
+    assert certificates.inspect(files, WANTED).fingerprint
+    assert files.ca.read_bytes() != spoiled[0]
+    assert files.ca_key.read_bytes() != spoiled[1]
+    assert stat.S_IMODE(files.private.stat().st_mode) == 0o700
+
+
+def test_another_good_ca_stays(files: Any) -> None:
+    """A person may have put a CA here that is trusted already. Whether to limit it, that person decides."""
+    authority()(files)
+    state, changed = certificates.work(files, WANTED, [], [], dry_run=False)
+    assert (state.ca, state.server, changed) == ("", "", False)
+
+
+def test_a_ca_that_may_not_sign_is_not_made_again_and_again(tmp_path: Path) -> None:
+    said = play(tmp_path, "-e", '{"certificates_permitted": ["localhost", "127.0.0.0/8", "::1/128"]}', code=2)
+    assert "the old one may not sign for app, callback" in " ".join(said.split())
+    assert "see certificates_permitted" in " ".join(said.split())
+
+
 def swap_key(files: Any) -> None:
     files.key.write_bytes(files.ca_key.read_bytes())
 
@@ -261,12 +469,7 @@ def other_ca_without_certificate(files: Any) -> None:
         (lambda files: files.cert.write_text("no certificate"), "", "it is missing"),
         (lambda files: files.key.unlink(), "", "key.pem does not belong to it"),
         (swap_key, "", "key.pem does not belong to it"),
-        (lambda files: files.ca.unlink(), "it is missing", "another CA signed it"),
-        (
-            lambda files: files.ca.write_bytes(files.cert.read_bytes()),
-            "ca.pem is no CA's certificate",
-            "another CA signed it",
-        ),
+        (lambda files: files.ca.unlink(), "it is missing", "its CA is missing"),
         (
             other_ca_without_certificate,
             "the CA's key does not belong to ca.pem",
@@ -307,7 +510,7 @@ def test_a_set_without_the_cas_key_serves_until_it_must_be_renewed(files: Any) -
 
 
 def test_modes_are_repaired_and_empty_mount_points_removed(files: Any) -> None:
-    files.key.chmod(0o644)
+    files.key.chmod(0o400)
     files.cert.unlink()
     files.cert.mkdir()
     state, changed = certificates.work(files, WANTED, [], [], dry_run=True)

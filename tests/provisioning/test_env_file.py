@@ -44,8 +44,6 @@ def every_short_value() -> list[str]:
         "a$'b",
         "C:\\new",
         "ü€😀",
-        "\u00a0x",
-        "\u2028",
     ]
     return short + own
 
@@ -170,6 +168,11 @@ def test_what_no_spelling_means_to_all_is_left_out_with_the_reason(value: str) -
         ("can\x1bary", "a control character"),
         ("can\x85ary", "a control character"),
         ("can\ud800ary", "a control character"),
+        ("can\u00a0ary", "an invisible character (U+00A0, no-break space)"),
+        ("can\u200bary", "an invisible character (U+200B, zero width space)"),
+        ("\ufeffary", "an invisible character (U+FEFF, zero width no-break space)"),
+        ("can\u2028ary", "an invisible character (U+2028, line separator)"),
+        ("can\ue000ary", "an invisible character (U+E000, without a name)"),
         (5432, "wants a text, not int"),
         (True, "wants a text, not bool"),
         (None, "wants a text, not NoneType"),

@@ -206,7 +206,7 @@ def test_secrets_reach_the_app_alone_but_for_the_token_that_the_callback_shares_
     declared: Declared,
 ) -> None:
     server = {
-        *("ENVIRONMENT", "DEBUG", "LOG_LEVEL"),
+        *("ENVIRONMENT", "DEBUG", "LOG_LEVEL", "TRUSTED_PROXIES"),
         *("SSL_ENABLED", "TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CA_FILE"),
     }
     for environment, content in declared.items():

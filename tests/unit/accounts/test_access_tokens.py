@@ -16,12 +16,13 @@ from src.accounts.access_tokens import Access, InvalidAccessTokenError
 from tests.properties import given, st
 
 KEY = SecretStr("Zq8vN2xLr4Ta9KpWm3Hs7Yd1Bf6Gc5Ej0UiOoPqZq8vN2xLr4Ta9KpWm3Hs7Yd1Bf6")
-USER = uuid.UUID(int=1)
+USER, LOGIN = uuid.UUID(int=1), uuid.UUID(int=2)
 NOW = datetime.now(UTC)
 CLAIMS: dict[str, Any] = {
     "iss": "dashtam",
     "aud": "dashtam-api",
     "sub": str(USER),
+    "sid": str(LOGIN),
     "iat": NOW,
     "exp": NOW + timedelta(days=1),
 }
@@ -31,37 +32,38 @@ def encoded(claims: dict[str, Any], key: str = KEY.get_secret_value(), algorithm
     return jwt.encode(claims, key, algorithm)
 
 
-@pytest.mark.parametrize("family", [None, uuid.UUID(int=2)])
-def test_a_token_says_who_asks(family: uuid.UUID | None) -> None:
-    token = access_tokens.issue(USER, KEY, family)
-    assert access_tokens.read(token, KEY) == Access(USER, family)
+def test_a_token_says_who_asks_and_of_which_login() -> None:
+    token = access_tokens.issue(USER, KEY, LOGIN)
+    assert access_tokens.read(token, KEY) == Access(USER, LOGIN)
     assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "JWT"}
 
 
 def test_a_token_is_good_for_half_an_hour() -> None:
-    claims = jwt.decode(access_tokens.issue(USER, KEY, now=NOW), options={"verify_signature": False})
+    claims = jwt.decode(access_tokens.issue(USER, KEY, LOGIN, now=NOW), options={"verify_signature": False})
     assert claims["exp"] - claims["iat"] == 1800
     almost = datetime.now(UTC) - timedelta(minutes=29)
-    assert access_tokens.read(access_tokens.issue(USER, KEY, now=almost), KEY).user_id == USER
+    assert access_tokens.read(access_tokens.issue(USER, KEY, LOGIN, now=almost), KEY).user_id == USER
     with pytest.raises(InvalidAccessTokenError):
-        access_tokens.read(access_tokens.issue(USER, KEY, now=NOW - timedelta(minutes=30, seconds=10)), KEY)
+        access_tokens.read(
+            access_tokens.issue(USER, KEY, LOGIN, now=NOW - timedelta(minutes=30, seconds=10)), KEY
+        )
 
 
 @pytest.mark.parametrize("seconds", [5, -1805])
 def test_clocks_that_differ_a_little(seconds: int) -> None:
     """Issued by a host whose clock is ahead, or expired by one's own."""
-    token = access_tokens.issue(USER, KEY, now=datetime.now(UTC) + timedelta(seconds=seconds))
+    token = access_tokens.issue(USER, KEY, LOGIN, now=datetime.now(UTC) + timedelta(seconds=seconds))
     assert access_tokens.read(token, KEY).user_id == USER
 
 
 def test_clocks_that_differ_more() -> None:
-    token = access_tokens.issue(USER, KEY, now=datetime.now(UTC) + timedelta(seconds=60))
+    token = access_tokens.issue(USER, KEY, LOGIN, now=datetime.now(UTC) + timedelta(seconds=60))
     with pytest.raises(InvalidAccessTokenError):
         access_tokens.read(token, KEY)
 
 
 def test_these_claims_are_complete() -> None:
-    assert access_tokens.read(encoded(CLAIMS), KEY) == Access(USER, None)
+    assert access_tokens.read(encoded(CLAIMS), KEY) == Access(USER, LOGIN)
 
 
 @pytest.mark.parametrize("claim", sorted(CLAIMS))

@@ -42,6 +42,28 @@ def test_environment_beats_class_default(
     assert settings.log_level == "DEBUG"
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("", ""), (" 10.0.0.7, 192.0.2.0/24 ,2001:db8::/64,", "10.0.0.7,192.0.2.0/24,2001:db8::/64")],
+)
+def test_trusted_proxies(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, value: str, expected: str
+) -> None:
+    monkeypatch.setenv("TRUSTED_PROXIES", value)
+    assert load(Settings).trusted_proxies == expected
+
+
+@pytest.mark.parametrize("value", ["*", "proxy.example", "10.0.0.0/33", "10.0.0.7/8", "0.0.0.0/0", "::/0"])
+def test_proxies_that_uvicorn_would_misread(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("TRUSTED_PROXIES", value)
+    said = refusal(Settings)
+    assert said.startswith("TRUSTED_PROXIES: ")
+    assert value in said
+    assert "\n" not in said
+
+
 def test_no_env_file_is_read(
     environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

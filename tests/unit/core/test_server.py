@@ -33,7 +33,15 @@ def test_nothing_of_a_request_but_what_we_choose_is_logged_or_believed(settings:
     options = uvicorn_options(settings, 8182, reload=False)
     assert options["access_log"] is False
     assert options["proxy_headers"] is False
+    assert "forwarded_allow_ips" not in options
     assert Path(options["log_config"]).is_file()
+
+
+def test_proxies_that_are_named_are_believed(settings: CallbackSettings) -> None:
+    trusting = settings.model_copy(update={"trusted_proxies": "192.0.2.0/24,2001:db8::7"})
+    options = uvicorn_options(trusting, 8182, reload=False)
+    assert options["proxy_headers"] is True
+    assert options["forwarded_allow_ips"] == "192.0.2.0/24,2001:db8::7"
 
 
 def test_tls_can_end_elsewhere(settings: CallbackSettings) -> None:
