@@ -27,7 +27,7 @@ def _env(pairs: Iterable[str] | None) -> dict[str, str]:
 
 def _swap(host: Mapping[str, Any]) -> int:
     """Bytes that may be swapped out. An engine that cannot limit it says -1, one without any limit 0."""
-    return max(0, (host.get("MemorySwap") or 0) - host["Memory"])
+    return max(0, int(host.get("MemorySwap") or 0) - int(host["Memory"]))
 
 
 def env_drift(declared: Mapping[str, str], running: Mapping[str, str]) -> list[dict[str, str]]:

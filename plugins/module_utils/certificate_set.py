@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -26,6 +27,9 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
 # Level 3 requires 128 bits of security (SSL_CTX_set_security_level), which the role's P-256 and SHA-256 have.
 CIPHERS = "DEFAULT:@SECLEVEL=3"
@@ -147,7 +151,10 @@ def probe(folder: Path, files: Files, ca: x509.Certificate, name: str) -> str:
         issuer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
         builder = builder.add_extension(issuer, critical=False)
     with_digest = isinstance(ca_key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
-    certificate = builder.sign(ca_key, hashes.SHA256() if with_digest else None)
+    # What may not sign, cryptography refuses by itself.
+    certificate = builder.sign(
+        cast("CertificateIssuerPrivateKeyTypes", ca_key), hashes.SHA256() if with_digest else None
+    )
     pair = folder / "probe.pem"
     pair.write_bytes(
         key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

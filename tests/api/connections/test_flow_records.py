@@ -75,6 +75,7 @@ async def test_a_forged_record_is_an_unknown_state(
     (cookie,) = opened.cookies.values()
     key = state_key(redis_prefix, opened.state)
     genuine = await raw.get(key)
+    assert isinstance(genuine, bytes)
     forged = plain(user, provider, cookie)
     keyring: Keyring = app.state.keyring
     values: dict[str, bytes] = {
