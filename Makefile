@@ -174,8 +174,8 @@ test: engine ## all tests, with coverage, beside a running dev; ARGS="-k name" s
 	@$(call play,playbooks/test.yml $(call pytest_args,$(ARGS)))
 
 verify: engine ## count what SECURITY.md says was measured, and write its table (minutes)
-	@$(MAKE) --no-print-directory test ARGS="$$(.venv/bin/python -m tests.verification paths)"
-	@.venv/bin/python -m tests.verification table reports/test$(if $(INSTANCE),.$(INSTANCE)) --write
+	@$(MAKE) --no-print-directory test ARGS="$$(.venv/bin/python -m tests.verify paths)"
+	@.venv/bin/python -m tests.verify table reports/test$(if $(INSTANCE),.$(INSTANCE) --instance $(INSTANCE)) --write
 
 test-unit: venv ## the tests that need no engine
 	@.venv/bin/python -m pytest -c tests/pytest.ini --rootdir=. tests/unit $(ARGS)

@@ -1,7 +1,7 @@
 """What Redis lets the app's user do, and a client without a password: counted, command by command."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from redis.asyncio import Redis
@@ -79,7 +79,10 @@ async def anonymous(app_settings: Settings) -> AsyncIterator[Redis]:
     await client.aclose()
 
 
-async def test_without_a_password_nothing_is_allowed(anonymous: Redis) -> None:
+async def test_without_a_password_nothing_is_allowed(
+    anonymous: Redis, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("cases", len(DANGEROUS))
     assert await refused(anonymous, AuthenticationError) == DANGEROUS
     for harmless in ("PING", "GET x", "SCAN 0", "INFO", "CLIENT INFO"):
         with pytest.raises(AuthenticationError):
@@ -94,7 +97,10 @@ async def test_a_wrong_password_lets_nobody_in(anonymous: Redis, user: str, pass
             await anonymous.execute_command("AUTH", *words)
 
 
-async def test_the_app_is_refused_each_dangerous_command(redis: Redis, redis_prefix: str) -> None:
+async def test_the_app_is_refused_each_dangerous_command(
+    redis: Redis, redis_prefix: str, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("cases", len(DANGEROUS))
     await redis.set(f"{redis_prefix}kept", "yes")
     assert await refused(redis, NoPermissionError) == DANGEROUS
     assert await redis.get(f"{redis_prefix}kept") == "yes"

@@ -6,6 +6,7 @@ import random
 import string
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -162,8 +163,11 @@ def environment(password: str, url: str = "") -> dict[str, str]:
 
 
 def test_the_application_and_its_guard_read_the_password_that_was_given(
-    made: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
+    made: tuple[Path, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
 ) -> None:
+    record_property("cases", len(ACCEPTED))
     for password, url in zip(ACCEPTED, made[1], strict=True):
         assert quoting.dotenv_refused({"POSTGRES_PASSWORD": password, "DATABASE_URL": url}) == []
         monkeypatch.setenv("DATABASE_URL", url)

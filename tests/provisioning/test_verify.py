@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import verification
 from tests.by_path import ROOT
+from tests.verify import __main__ as verify
 
 FILE, PATTERN = "tests/unit/test_doors.py", "test_closed"
 LINE = "Doors that are closed"
@@ -19,7 +19,7 @@ FOUR = '<properties><property name="cases" value="4"/></properties>'
 
 @pytest.fixture(autouse=True)
 def _lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verification, "LINES", {LINE: (FILE, PATTERN)})
+    monkeypatch.setattr(verify, "LINES", {LINE: (FILE, PATTERN)})
 
 
 def counted(folder: Path, *cases: str) -> tuple[int, int]:
@@ -28,7 +28,7 @@ def counted(folder: Path, *cases: str) -> tuple[int, int]:
     (folder / f"junit-{number}.xml").write_text(
         f"<testsuites><testsuite>{''.join(cases)}</testsuite></testsuites>"
     )
-    return verification.counted(folder)[LINE]
+    return verify.counted(folder)[LINE]
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,6 @@ def test_a_case_that_ran_twice_counts_once_and_has_to_pass_both_times(tmp_path: 
 
 
 def test_no_report_verifies_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.verification", "table", str(tmp_path)]
+    command = [sys.executable, "-m", "tests.verify", "table", str(tmp_path)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr) == (1, "Not everything was verified.\n")

@@ -1,10 +1,11 @@
 """What SECURITY.md says was measured, counted from the tests' own reports.
 
-    python -m tests.verification paths                      the files whose tests count
-    python -m tests.verification table REPORTS [--write]    the table, compared with SECURITY.md's or written
+    python -m tests.verify paths                      the files whose tests count
+    python -m tests.verify table REPORTS [--write]    the table, compared with SECURITY.md's or written
 
 A line counts test cases, or what a test says that it went through (the property ``cases``). A line that no
-test stands for is a fault: nothing was measured.
+test stands for is a fault: nothing was measured. How the containers of the test environment are confined is
+asked of those that run.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from tests.by_path import ROOT
+from tests.verify import hardening
 
 SECURITY = ROOT / "SECURITY.md"
 TABLE = re.compile(r"(?<=<!-- verify:begin -->\n).*?(?=<!-- verify:end -->)", re.DOTALL)
@@ -48,6 +50,34 @@ LINES = {
         "tests/integration/test_schema.py",
         r"test_the_apps_role_may_do_exactly_this",
     ),
+    "Half-made clusters that a killed initdb has left: made again, refused in a line, or left alone": (
+        "tests/guard/test_interrupted_initdb.py",
+        r"test_",
+    ),
+    "Passwords with awkward characters, to the application, the guard and the env file": (
+        "tests/provisioning/test_passwords.py",
+        r"test_the_application_and_its_guard",
+    ),
+    "Passwords with characters that nobody sees: refused when they are rendered": (
+        "tests/provisioning/test_passwords.py",
+        r"test_what_nobody_sees",
+    ),
+    "Certificates and CAs that a client refuses, that are weaker or that others could read: renewed": (
+        "tests/provisioning/test_certificates.py",
+        r"test_a_(server_certificate_that_clients_refuse|ca_that_clients_refuse|run_)",
+    ),
+    "Dangerous Redis commands, from nobody and from the app: denied": (
+        "tests/integration/test_redis_users.py",
+        r"test_",
+    ),
+    "Forged, moved, cut and overdue records of OAuth flows: refused as an unknown state": (
+        "tests/api/connections/test_flow_records.py",
+        r"test_(a_forged|a_record|a_ticket)",
+    ),
+    "Slow, large and forged requests: cut off, refused, or not believed": (
+        "tests/api/test_connection_limits.py",
+        r"test_",
+    ),
     "Outages of PostgreSQL and Redis: refused with 503 or not noticed, never 500": (
         "tests/integration/test_outages.py",
         r"test_",
@@ -66,6 +96,10 @@ LINES = {
 def paths() -> list[str]:
     """Return the files whose tests count."""
     return sorted({path for path, _ in LINES.values()})
+
+
+# Asked of the containers that run.
+CONFINED = "Checks of how the test environment's containers are confined"
 
 
 def cases(reports: Path) -> Iterator[tuple[str, str, bool, int]]:
@@ -107,17 +141,21 @@ def main() -> None:
 
     :raises SystemExit: something was not verified, or SECURITY.md says something else.
     """
-    parser = argparse.ArgumentParser(prog="python -m tests.verification")
+    parser = argparse.ArgumentParser(prog="python -m tests.verify")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("paths")
     command = commands.add_parser("table")
     command.add_argument("reports", type=Path)
+    command.add_argument("--instance", default="dashtam", help="whose containers are looked at")
     command.add_argument("--write", action="store_true")
     options = parser.parse_args()
     if options.command == "paths":
         sys.stdout.write(" ".join(paths()) + "\n")
         return
-    results = counted(options.reports)
+    held, faults = hardening.judge("test", options.instance)
+    sys.stdout.writelines(f"{fault}\n" for fault in faults)
+    total = hardening.CHECKS * len(hardening.SERVICES)
+    results = {CONFINED: (held, total)} | counted(options.reports)
     for line, (good, total) in results.items():
         sys.stdout.write(f"{good} of {total}: {line}\n")
     if any(good != total or not total for good, total in results.values()):
