@@ -4,6 +4,9 @@ The default callback prints a failed task's message with its origin in our sourc
 result. Whoever mistyped a port needs the message. Anything but a plain message (a module's stderr, a failed
 loop) and everything at `-v` is left to the default callback.
 
+A host is called what its variable `concise_label` says, if it has one: an inventory's host stands for every
+instance of an environment.
+
 A play with the variable `concise_answer_only: true` prints what its tasks say, and failures; no titles, no
 results and no recap: its answer can be read by another program.
 """
@@ -15,6 +18,7 @@ import importlib
 import pkgutil
 
 from ansible import constants as C
+from ansible.errors import AnsibleError
 from ansible.executor.stats import AggregateStats
 from ansible.executor.task_result import CallbackTaskResult
 from ansible.playbook.included_file import IncludedFile
@@ -105,8 +109,34 @@ class CallbackModule(Default):
 
     def v2_playbook_on_stats(self, stats: AggregateStats) -> None:
         """Print the recap, unless only the answer is wanted."""
-        if not self._answer_only:
-            super().v2_playbook_on_stats(stats)
+        if self._answer_only:
+            return
+        named = AggregateStats()
+        labels = {host: self._label(host) for host in stats.processed}
+        for counted in ("processed", "failures", "ok", "dark", "changed", "skipped", "rescued", "ignored"):
+            counts = getattr(stats, counted)
+            setattr(named, counted, {labels[host]: count for host, count in counts.items()})
+        named.custom = stats.custom
+        super().v2_playbook_on_stats(named)
+
+    def host_label(self, result: CallbackTaskResult) -> str:  # type: ignore[override]
+        """Return the host's `concise_label`, if it has one."""
+        host = str(result.host.get_name())
+        return str(super().host_label(result)).replace(host, self._label(host), 1)
+
+    def _label(self, host: str) -> str:
+        # Resolved for each line: a person's own values become facts while the play runs.
+        manager = self._play.get_variable_manager()
+        known = manager._inventory.get_host(host)
+        variables = manager.get_vars(play=self._play, host=known)
+        if "concise_label" not in variables:
+            return host
+        try:
+            return str(
+                Templar(loader=manager._loader, variables=variables).template(variables["concise_label"])
+            )
+        except AnsibleError:
+            return host
 
     def v2_runner_on_failed(self, result: CallbackTaskResult, ignore_errors: bool = False) -> None:
         """Say a refusal once; hand everything else to the default callback."""

@@ -204,3 +204,14 @@ def test_an_interrupt_reaches_the_command(tmp_path: Path) -> None:
                 os.kill(process.pid, signal.SIGINT)
     assert process.returncode == 99
     assert (tmp_path / "interrupted").exists()
+
+
+def test_lines_and_recap_call_a_host_by_its_label(tmp_path: Path) -> None:
+    name = {"name": "Name", "ansible.builtin.set_fact": {"instance": "second"}, "changed_when": True}
+    label = ("-e", json.dumps({"concise_label": "{{ instance | default('first') }}-dev"}))
+    output = play(tmp_path, [FAIL | {"ignore_errors": True}, name, FAIL], *label, code=2)
+    assert "fatal: [first-dev]" in output
+    assert "changed: [second-dev]" in output
+    assert "\nsecond-dev: no\n" in output
+    assert re.search(r"^second-dev +: ok=2", output, re.MULTILINE)
+    assert "localhost" not in output

@@ -1,0 +1,151 @@
+"""The verbs of every day, as a person calls them in a fresh checkout: `make` and a real engine.
+
+What they are about is a network, a volume and a container that never starts, of two instances.
+"""
+
+from __future__ import annotations
+
+import io
+import secrets
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker
+import pytest
+
+from tests import collection
+from tests.by_path import ROOT
+from tests.provisioning import clean_plan, playbook
+
+pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="no make on this machine")
+TOKEN = secrets.token_hex(4)
+FIRST, SECOND = f"first-{TOKEN}", f"second-{TOKEN}"
+NOTHING = {
+    "dev": "dashtam-dev  nothing runs; start it: make dev",
+    "test": "dashtam-test  nothing runs; start it: make test-up",
+    "ci": "dashtam-ci  nothing runs; start it: make ci-test",
+}
+
+
+@dataclass(frozen=True)
+class Checkout:
+    folder: Path
+
+    def make(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run `make`; what it needs once is there already."""
+        run = subprocess.run(
+            ["make", "--old-file=venv", "--old-file=engine", *arguments],
+            cwd=self.folder,
+            env=collection.outside() | {"PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == code, run.stdout + run.stderr
+        return run
+
+    def lines(self, *arguments: str) -> list[str]:
+        return self.make(*arguments).stdout.splitlines()
+
+
+def an_image(client: docker.APIClient) -> str:
+    """Return an image of nothing."""
+    empty = io.BytesIO()
+    with tarfile.open(fileobj=empty, mode="w"):
+        pass
+    name = f"dashtam-verbs-{TOKEN}"
+    client.import_image_from_data(empty.getvalue(), repository=name, tag="latest")
+    return f"{name}:latest"
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    folder = clean_plan.clone(tmp_path_factory.mktemp("verbs"))
+    shutil.copy(ROOT / "Makefile", folder)
+    (folder / ".venv").symlink_to(Path(playbook.COMMAND).parents[1])
+
+    def labels(instance: str, environment: str) -> dict[str, str]:
+        return {
+            "dashtam.instance": instance,
+            "dashtam.environment": environment,
+            "dashtam.checkout": str(folder),
+        }
+
+    client = docker.APIClient()
+    image = an_image(client)
+    host = client.create_host_config(port_bindings={8000: ("127.0.0.1", 8990)})
+    container = client.create_container(
+        image,
+        ["/none"],
+        name=f"{SECOND}-dev-app",
+        ports=[8000],
+        host_config=host,
+        labels=labels(SECOND, "dev"),
+    )
+    client.create_volume(f"{FIRST}_data", labels=labels(FIRST, "dev"))
+    client.create_network(f"{SECOND}-test-network", labels=labels(SECOND, "test"))
+    yield Checkout(folder)
+    client.remove_container(container)
+    client.remove_volume(f"{FIRST}_data")
+    client.remove_network(f"{SECOND}-test-network")
+    client.remove_image(image)
+    client.close()
+
+
+FIRST_DEV = [f"{FIRST}-dev", f"  {FIRST}_data          volume"]
+SECOND_DEV = [f"{SECOND}-dev", f"  {SECOND}-dev-app      created              127.0.0.1:8990"]
+SECOND_TEST = [f"{SECOND}-test", f"  {SECOND}-test-network network"]
+
+
+def squeezed(lines: list[str]) -> list[str]:
+    return [" ".join(line.split()) for line in lines]
+
+
+def test_status_knows_all_instances_in_the_order_of_the_inventories(checkout: Checkout) -> None:
+    expected = [NOTHING["dev"], *FIRST_DEV, *SECOND_DEV, NOTHING["test"], *SECOND_TEST, NOTHING["ci"]]
+    assert squeezed(checkout.lines("status-all")) == squeezed(expected)
+    assert squeezed(checkout.lines("dev-status")) == squeezed([NOTHING["dev"], *FIRST_DEV, *SECOND_DEV])
+
+
+def test_status_of_one_instance_is_about_that_one(checkout: Checkout) -> None:
+    assert squeezed(checkout.lines("dev-status", f"INSTANCE={SECOND}")) == squeezed(SECOND_DEV)
+    hint = "third-dev  nothing runs; start it: make dev INSTANCE=third PORT_OFFSET=20"
+    assert checkout.lines("dev-status", "INSTANCE=third", "PORT_OFFSET=20") == [hint]
+
+
+def test_a_hint_names_the_instance(checkout: Checkout) -> None:
+    said = checkout.make("dev-logs", "INSTANCE=third", "PORT_OFFSET=20", code=2).stderr
+    hint = "Start it: make dev-up INSTANCE=third PORT_OFFSET=20"
+    assert said.startswith(f"The dev environment's containers are not running. {hint}\n")
+    said = checkout.make("trust", "INSTANCE=third", "PORT_OFFSET=20", code=2).stdout
+    missing = f"There is no {checkout.folder}/certs/ca.pem yet; make it with: make certs"
+    assert said == f"\nthird-dev: {missing}\n"
+
+
+def test_ls_shows_every_checkout(checkout: Checkout) -> None:
+    lines = squeezed(checkout.lines("ls"))
+    mine = lines.index(str(checkout.folder))
+    assert lines[mine + 1 : mine + 4] == [
+        f"{FIRST} dev down",
+        f"{SECOND} dev created 8990",
+        f"{SECOND} test down",
+    ]
+
+
+def test_trust_shows_the_instances_own_port(checkout: Checkout) -> None:
+    (checkout.folder / "certs").mkdir(exist_ok=True)
+    made = playbook.start(
+        "-i",
+        "inventories/dev",
+        "playbooks/certificates.yml",
+        folder=checkout.folder,
+        config=checkout.folder,
+        collections=checkout.folder / "playbooks/collections",
+    )
+    playbook.finish(made)
+    assert "https://localhost:8020/health" in checkout.make("trust", "PORT_OFFSET=20").stdout
+    assert "https://localhost:8021/health" in checkout.make("trust", "PORT_OFFSET=20", "LIMIT=test").stdout
