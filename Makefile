@@ -28,7 +28,8 @@ play = $(call grouped,.venv/bin/ansible-playbook $(strip $(common) $(1) $(ANSIBL
 common = $(if $(INSTANCE),-e dashtam_instance=$(INSTANCE)) $(if $(PORT_OFFSET),-e dashtam_port_offset=$(PORT_OFFSET))
 # What a hint has to say for this instance
 arguments = $(if $(INSTANCE), INSTANCE=$(INSTANCE))$(if $(PORT_OFFSET), PORT_OFFSET=$(PORT_OFFSET))
-status = playbooks/status.yml $(if $(INSTANCE),-e status_all_instances=false)
+status = playbooks/status.yml $(if $(INSTANCE),-e status_all_instances=false) $(status_format)
+status_format = $(if $(FORMAT),-e status_format=$(FORMAT))
 ci = -i inventories/ci
 every = -i inventories/dev -i inventories/test $(ci) $(if $(LIMIT),--limit $(LIMIT))
 limit = $(if $(LIMIT),--limit $(LIMIT) $(if $(filter ci,$(LIMIT)),$(ci)))
@@ -122,7 +123,7 @@ dev-down: engine ## its containers gone, its data kept
 dev-rebuild: engine ## rebuild its images, then start it
 	@$(call play,playbooks/dev.yml -e images_rebuild=true)
 
-dev-status: engine ## what runs of it
+dev-status: engine ## what runs of it; FORMAT=json
 	@$(call play,$(status) --limit dev)
 
 dev-logs: ## its log, followed in a terminal; dev-logs-{app,postgres,redis,callback,fake-schwab} for one service
@@ -263,11 +264,11 @@ plan: venv ## what each environment is, secrets masked, without an engine; LIMIT
 drift: engine ## show how running environments differ from their declaration, and fail if they do; LIMIT=dev FORMAT=json
 	@$(call play,$(every) playbooks/drift.yml $(if $(FORMAT),-e drift_format=$(FORMAT)))
 
-status-all: engine ## what runs of dev, test and ci: all instances of this checkout, or INSTANCE
+status-all: engine ## what runs of dev, test and ci: all instances of this checkout, or INSTANCE; FORMAT=json
 	@$(call play,$(every) $(status))
 
-ls: engine ## every instance of every checkout on this engine: state and ports
-	@$(call play,playbooks/ls.yml)
+ls: engine ## every instance of every checkout on this engine: state and ports; FORMAT=json
+	@$(call play,playbooks/ls.yml $(status_format))
 
 clean: engine ## an environment and its volumes gone, after a backup: make clean LIMIT=dev
 	@$(call play,playbooks/clean.yml $(limit))

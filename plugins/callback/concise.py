@@ -7,8 +7,10 @@ loop) and everything at `-v` is left to the default callback.
 A host is called what its variable `concise_label` says, if it has one: an inventory's host stands for every
 instance of an environment.
 
-A play with the variable `concise_answer_only: true` prints what its tasks say, and failures; no titles, no
-results and no recap: its answer can be read by another program.
+What the action `say` says is printed as it is.
+
+A play with the variable `concise_answer_only: true` prints what its tasks say; no titles, no results and no
+recap: its answer can be read by another program. A failure goes to standard error.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ SPOKEN = {
     "ansible.builtin.validate_argument_spec",
 }
 
+SAY = "dashtam.stack.say"
 
 # Ansible's own plugins that nearly every run uses.
 FOR_FORKS = tuple(
@@ -93,14 +96,23 @@ class CallbackModule(Default):
             super().v2_playbook_on_play_start(play)
 
     def v2_runner_on_ok(self, result: CallbackTaskResult) -> None:
-        """Print what changed, unless only the answer is wanted."""
-        if not self._answer_only:
+        """Print what is said, and what changed unless only the answer is wanted."""
+        if result.task.action == SAY:
+            if not result.task.loop:
+                self._say(result)
+        elif not self._answer_only:
             super().v2_runner_on_ok(result)
 
     def v2_runner_item_on_ok(self, result: CallbackTaskResult) -> None:
-        """Print what changed, unless only the answer is wanted."""
-        if not self._answer_only:
+        """Print what is said, and what changed unless only the answer is wanted."""
+        if result.task.action == SAY:
+            self._say(result)
+        elif not self._answer_only:
             super().v2_runner_item_on_ok(result)
+
+    def _say(self, result: CallbackTaskResult) -> None:
+        self._handle_warnings_and_exception(result)
+        self._display.display(result.result.get("msg", ""))
 
     def v2_playbook_on_include(self, included_file: IncludedFile) -> None:
         """Print what is included at -v alone: what it then changes is printed anyway."""
@@ -119,7 +131,7 @@ class CallbackModule(Default):
         named.custom = stats.custom
         super().v2_playbook_on_stats(named)
 
-    def host_label(self, result: CallbackTaskResult) -> str:  # type: ignore[override]
+    def host_label(self, result: CallbackTaskResult) -> str:
         """Return the host's `concise_label`, if it has one."""
         host = str(result.host.get_name())
         return str(super().host_label(result)).replace(host, self._label(host), 1)
@@ -156,4 +168,6 @@ class CallbackModule(Default):
             super().v2_runner_on_failed(result, ignore_errors)
             return
         lines = f"\n{self.host_label(result)}: {message.strip()}"
-        self._display.display(lines, color=C.COLOR_ERROR, stderr=self.get_option("display_failed_stderr"))
+        # A program that reads the answer must not take this for it.
+        stderr = self._answer_only or self.get_option("display_failed_stderr")
+        self._display.display(lines, color=C.COLOR_ERROR, stderr=stderr)

@@ -6,6 +6,7 @@ What they are about is a network, a volume and a container that never starts, of
 from __future__ import annotations
 
 import io
+import json
 import secrets
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
@@ -101,6 +103,11 @@ SECOND_DEV = [f"{SECOND}-dev", f"  {SECOND}-dev-app      created              12
 SECOND_TEST = [f"{SECOND}-test", f"  {SECOND}-test-network network"]
 
 
+def parsed(text: str) -> Any:
+    """Return what the whole text is as JSON."""
+    return json.loads(text)
+
+
 def squeezed(lines: list[str]) -> list[str]:
     return [" ".join(line.split()) for line in lines]
 
@@ -121,9 +128,9 @@ def test_a_hint_names_the_instance(checkout: Checkout) -> None:
     said = checkout.make("dev-logs", "INSTANCE=third", "PORT_OFFSET=20", code=2).stderr
     hint = "Start it: make dev-up INSTANCE=third PORT_OFFSET=20"
     assert said.startswith(f"The dev environment's containers are not running. {hint}\n")
-    said = checkout.make("trust", "INSTANCE=third", "PORT_OFFSET=20", code=2).stdout
+    said = checkout.make("trust", "INSTANCE=third", "PORT_OFFSET=20", code=2).stderr
     missing = f"There is no {checkout.folder}/certs/ca.pem yet; make it with: make certs"
-    assert said == f"\nthird-dev: {missing}\n"
+    assert said.startswith(f"\nthird-dev: {missing}\n")
 
 
 def test_ls_shows_every_checkout(checkout: Checkout) -> None:
@@ -149,3 +156,37 @@ def test_trust_shows_the_instances_own_port(checkout: Checkout) -> None:
     playbook.finish(made)
     assert "https://localhost:8020/health" in checkout.make("trust", "PORT_OFFSET=20").stdout
     assert "https://localhost:8021/health" in checkout.make("trust", "PORT_OFFSET=20", "LIMIT=test").stdout
+
+
+def named(instances: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    return [(each["instance"], each["environment"], each["state"]) for each in instances]
+
+
+def test_all_of_the_output_is_json(checkout: Checkout) -> None:
+    mine = [(FIRST, "dev", "down"), (SECOND, "dev", "created"), (SECOND, "test", "down")]
+    shown = parsed(checkout.make("status-all", "FORMAT=json").stdout)
+    declared = [("dashtam", environment, "down") for environment in ("dev", "test", "ci")]
+    assert named(shown) == [declared[0], *mine[:2], declared[1], mine[2], declared[2]]
+    assert [each.get("start") for each in shown if each["instance"] == "dashtam"] == [
+        "make dev",
+        "make test-up",
+        "make ci-test",
+    ]
+    app = {
+        "name": f"{SECOND}-dev-app",
+        "kind": "container",
+        "state": "created",
+        "health": None,
+        "exit_code": None,
+        "ports": ["127.0.0.1:8990"],
+    }
+    assert shown[2]["objects"] == [app]
+    assert named(parsed(checkout.make("status", "FORMAT=json", f"INSTANCE={SECOND}").stdout)) == [mine[1]]
+    listed = parsed(checkout.make("ls", "FORMAT=json").stdout)
+    assert named([each for each in listed if each["checkout"] == str(checkout.folder)]) == mine
+
+
+def test_a_failure_is_no_part_of_the_answer(checkout: Checkout) -> None:
+    run = checkout.make("status-all", "FORMAT=xml", code=2)
+    assert run.stdout == ""
+    assert "status_format" in run.stderr

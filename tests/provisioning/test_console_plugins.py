@@ -39,8 +39,10 @@ def start(
     return playbook.start(*playbook.HERE, str(path), *arguments, **environment)
 
 
-def play(folder: Path, tasks: list[dict[str, Any]], *arguments: str, code: int = 0) -> str:
-    return playbook.finish(start(folder, tasks, *arguments), code)
+def play(
+    folder: Path, tasks: list[dict[str, Any]], *arguments: str, code: int = 0, **environment: str
+) -> str:
+    return playbook.finish(start(folder, tasks, *arguments, **environment), code)
 
 
 def end(code: int | str) -> dict[str, Any]:
@@ -215,3 +217,11 @@ def test_lines_and_recap_call_a_host_by_its_label(tmp_path: Path) -> None:
     assert "\nsecond-dev: no\n" in output
     assert re.search(r"^second-dev +: ok=2", output, re.MULTILINE)
     assert "localhost" not in output
+
+
+def test_what_is_said_is_in_the_result_for_other_callbacks(tmp_path: Path) -> None:
+    tell = TELL | {"loop": [1, 2]}
+    parsed = json.loads(play(tmp_path, [TELL, tell], ANSIBLE_STDOUT_CALLBACK="ansible.posix.json"))
+    once, twice = (task["hosts"]["localhost"] for task in parsed["plays"][0]["tasks"])
+    text = "\n".join(['curl "https://localhost:8000/ready"', "", r"  a\b 2 ü"])
+    assert [once["msg"], *(result["msg"] for result in twice["results"])] == [text] * 3
