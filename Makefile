@@ -16,6 +16,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/playbooks/collections
 # Ansible needs UTF-8, and LANG may name a locale that this machine lacks.
 export LC_ALL := $(if $(filter Darwin,$(shell uname)),en_US.UTF-8,C.UTF-8)
 
+comma := ,
 quote = '$(subst ','\'',$(1))'
 json_string = "$(subst ",\",$(subst \,\\,$(1)))"
 
@@ -33,6 +34,10 @@ status_format = $(if $(FORMAT),-e status_format=$(FORMAT))
 ci = -i inventories/ci
 every = -i inventories/dev -i inventories/test $(ci) $(if $(LIMIT),--limit $(LIMIT))
 limit = $(if $(LIMIT),--limit $(LIMIT) $(if $(filter ci,$(LIMIT)),$(ci)))
+# $(call one_of,environments as a pattern of sh,what to type): the recipe ends unless LIMIT is one of them
+define one_of
+@case $(call quote,$(LIMIT)) in $(1)) ;; *) echo $(call quote,Say which environment: $(2). Nothing was touched.) >&2; exit 1 ;; esac
+endef
 # $(call pytest_args,arguments): without !unsafe, Ansible would run a template that is among them; of no text, it makes null
 pytest_args = $(if $(1),-e $(call quote,{"pytest_args": !unsafe $(call json_string,$(1))}))
 # $(call steps,JSON): which of init and pytest to do once the environment is up
@@ -170,6 +175,7 @@ backup: engine ## dev's database into backups/, verified
 	@$(call play,playbooks/backup.yml --limit dev)
 
 restore: engine ## dev's database from a backup: make restore LIMIT=dev FILE=backups/...
+	$(call one_of,dev,make restore LIMIT=dev$(arguments) FILE=$(or $(FILE),backups/...))
 	@$(call play,playbooks/restore.yml $(limit) $(if $(FILE),-e $(call quote,{"backup_source": !unsafe $(call json_string,$(FILE))})))
 
 ##@ Tests
@@ -271,6 +277,7 @@ ls: engine ## every instance of every checkout on this engine: state and ports; 
 	@$(call play,playbooks/ls.yml $(status_format))
 
 clean: engine ## an environment and its volumes gone, after a backup: make clean LIMIT=dev
+	$(call one_of,dev | test | ci,make clean LIMIT=dev$(arguments)$(comma) or LIMIT=test$(comma) or LIMIT=ci)
 	@$(call play,playbooks/clean.yml $(limit))
 
 # The names of old.

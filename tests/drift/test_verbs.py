@@ -103,6 +103,12 @@ SECOND_DEV = [f"{SECOND}-dev", f"  {SECOND}-dev-app      created              12
 SECOND_TEST = [f"{SECOND}-test", f"  {SECOND}-test-network network"]
 
 
+def tree(folder: Path) -> dict[str, bytes | None]:
+    """Return what is in a folder, but for .venv and Python's own cache."""
+    found = [path for path in folder.rglob("*") if not {".venv", "__pycache__"} & set(path.parts)]
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in found}
+
+
 def parsed(text: str) -> Any:
     """Return what the whole text is as JSON."""
     return json.loads(text)
@@ -184,6 +190,34 @@ def test_all_of_the_output_is_json(checkout: Checkout) -> None:
     assert named(parsed(checkout.make("status", "FORMAT=json", f"INSTANCE={SECOND}").stdout)) == [mine[1]]
     listed = parsed(checkout.make("ls", "FORMAT=json").stdout)
     assert named([each for each in listed if each["checkout"] == str(checkout.folder)]) == mine
+
+
+@pytest.mark.parametrize("limit", [[], ["LIMIT="], ["LIMIT=dve"], ["LIMIT=dev test"], ["LIMIT='; false"]])
+def test_clean_and_restore_say_in_one_line_what_to_type(checkout: Checkout, limit: list[str]) -> None:
+    again = ["INSTANCE=third", "PORT_OFFSET=20"]
+    run = checkout.make("clean", *again, *limit, code=2)
+    typed = "make clean LIMIT=dev INSTANCE=third PORT_OFFSET=20, or LIMIT=test, or LIMIT=ci"
+    assert run.stderr.splitlines()[0] == f"Say which environment: {typed}. Nothing was touched."
+    run = checkout.make("restore", "FILE=backups/a b.dump", *limit, code=2)
+    typed = "make restore LIMIT=dev FILE=backups/a b.dump"
+    assert run.stderr.splitlines()[0] == f"Say which environment: {typed}. Nothing was touched."
+    assert run.stdout == ""
+
+
+def test_a_playbook_without_a_limit_names_the_environments_in_order(checkout: Checkout) -> None:
+    run = playbook.start(*clean_plan.INVENTORIES, "playbooks/clean.yml", folder=checkout.folder)
+    assert (
+        "Say which one environment: --limit dev, or --limit test, or --limit ci. Nothing"
+        in playbook.finish(run, 2)
+    )
+
+
+def test_looking_writes_nothing(checkout: Checkout) -> None:
+    before = tree(checkout.folder)
+    for verb in ("status-all", "status", "ls", "plan", "trust"):
+        run = checkout.make(verb, code=2 if verb == "trust" and "certs/ca.pem" not in before else 0)
+        assert "changed" not in run.stdout
+    assert tree(checkout.folder) == before
 
 
 def test_a_failure_is_no_part_of_the_answer(checkout: Checkout) -> None:
