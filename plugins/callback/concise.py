@@ -71,6 +71,7 @@ class CallbackModule(Default):
     CALLBACK_NAME = "concise"
 
     _answer_only = False
+    _named = ""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,8 +108,24 @@ class CallbackModule(Default):
         """Print what is said, and what changed unless only the answer is wanted."""
         if result.task.action == SAY:
             self._say(result)
+        elif "censored" in result.result and not self._display.verbosity:
+            self._name_once(result)
         elif not self._answer_only:
             super().v2_runner_item_on_ok(result)
+
+    def v2_runner_item_on_failed(self, result: CallbackTaskResult) -> None:
+        """Print what failed, unless a rescue says it without the secrets."""
+        if "censored" not in result.result or not _is_rescued(result.task) or self._display.verbosity:
+            super().v2_runner_item_on_failed(result)
+
+    def _name_once(self, result: CallbackTaskResult) -> None:
+        # A censored item has neither a name nor a result to show, so one line is for all of them.
+        if self._answer_only or not result.result.get("changed") or self._named == result.task._uuid:
+            return
+        self._named = result.task._uuid
+        if self._last_task_banner != result.task._uuid:
+            self._print_task_banner(result.task)
+        self._display.display(f"changed: [{self.host_label(result)}]", color=C.COLOR_CHANGED)
 
     def _say(self, result: CallbackTaskResult) -> None:
         self._handle_warnings_and_exception(result)

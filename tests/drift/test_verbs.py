@@ -212,6 +212,12 @@ def test_a_playbook_without_a_limit_names_the_environments_in_order(checkout: Ch
     )
 
 
+def test_restore_without_any_backup_says_so_and_warns_of_nothing(checkout: Checkout) -> None:
+    run = checkout.make("restore", "LIMIT=dev", code=2)
+    assert "There is none in backups/.\n" in run.stdout
+    assert "WARNING" not in run.stdout + run.stderr
+
+
 def test_looking_writes_nothing(checkout: Checkout) -> None:
     before = tree(checkout.folder)
     for verb in ("status-all", "status", "ls", "plan", "trust"):

@@ -225,3 +225,20 @@ def test_what_is_said_is_in_the_result_for_other_callbacks(tmp_path: Path) -> No
     once, twice = (task["hosts"]["localhost"] for task in parsed["plays"][0]["tasks"])
     text = "\n".join(['curl "https://localhost:8000/ready"', "", r"  a\b 2 ü"])
     assert [once["msg"], *(result["msg"] for result in twice["results"])] == [text] * 3
+
+
+@pytest.mark.parametrize(("code", "more"), [(0, []), (3, []), (0, ["-v"])])
+def test_a_quiet_command_is_shown_at_v_or_if_it_fails(tmp_path: Path, code: int, more: list[str]) -> None:
+    script = f"echo one; echo two >&2; printf three; exit {code}"
+    output = play(tmp_path, [run({"command": ["sh", "-c", script], "quiet": True})], *more)
+    lines = [line for line in output.splitlines() if line in ("one", "two", "three")]
+    assert sorted(lines) == (["one", "three", "two"] if code or more else [])
+
+
+def test_a_censored_loop_is_a_line_without_items(tmp_path: Path) -> None:
+    loop = {"no_log": True, "loop": [1, 2]}
+    change = {"name": "Change", "ansible.builtin.set_fact": {"a": 1}, "changed_when": True}
+    rescued = {"name": "Try", "block": [FAIL | loop], "rescue": [TELL]}
+    output = play(tmp_path, [change | loop, rescued])
+    assert output.count("changed: [localhost]\n") == 1
+    assert "censored" not in output
