@@ -159,7 +159,12 @@ class ActionModule(ActionBase):
         variables = dict(task_vars)
         for path in files:
             # A person's values are text. Ansible runs no template that it was not told to trust.
-            variables |= self._loader.load_from_file(str(path), cache="none") or {}
+            # Of a name in capitals, a container variable, no text counts as not given.
+            variables |= {
+                name: value
+                for name, value in (self._loader.load_from_file(str(path), cache="none") or {}).items()
+                if not (str(name).isupper() and value == "")
+            }
         variables |= load_extra_vars(self._loader)
         templar = self._templar.copy_with_new_env(available_variables=variables)
 

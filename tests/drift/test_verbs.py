@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import secrets
 import shutil
 import subprocess
 import tarfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -230,3 +232,31 @@ def test_a_failure_is_no_part_of_the_answer(checkout: Checkout) -> None:
     run = checkout.make("status-all", "FORMAT=xml", code=2)
     assert run.stdout == ""
     assert "status_format" in run.stderr
+
+
+def test_a_wait_for_what_restarts_ends_at_once_with_its_last_lines(
+    tmp_path: Path,
+) -> None:
+    client = docker.APIClient()
+    # Any image with a shell; what is built here is called dashtam/...
+    tags = [tag for image in client.images() for tag in image["RepoTags"] or []]
+    image = next(tag for tag in sorted(tags) if tag.startswith(("dashtam/postgres", "postgres:")))
+    name = f"verbs-{TOKEN}-restarts"
+    host = client.create_host_config(restart_policy={"Name": "always"})
+    loop = ["sh", "-c", "echo LOG_LEVEL is wrong; sleep 1; exit 7"]
+    client.create_container(image, [], entrypoint=loop, name=name, host_config=host)
+    wait = {"containers": [{"name": name, "ready": ["false"]}], "timeout": 60}
+    tasks = [{"name": "Wait", "dashtam.stack.container_wait": wait}]
+    path = tmp_path / "play.yml"
+    path.write_text(json.dumps([{"name": "Play", "hosts": "all", "gather_facts": False, "tasks": tasks}]))
+    try:
+        client.start(name)
+        begun = time.monotonic()
+        output = playbook.finish(playbook.start(*playbook.HERE, str(path)), 2)
+        assert time.monotonic() - begun < 30
+    finally:
+        client.remove_container(name, force=True, v=True)
+        client.close()
+    said = re.search(f"localhost: {name} keeps restarting(, exit code 7)?\nIts last log lines:\n", output)
+    assert said, output
+    assert f"LOG_LEVEL is wrong\nNext: docker logs {name}\n" in output

@@ -2,10 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+import yaml
 
+from src.core.config import ServerSettings
+from tests.by_path import ROOT
 from tests.provisioning import clean_plan, playbook
 
 # `playbooks/tasks/values.yml` as every playbook has it, and what a run would say.
@@ -25,7 +28,7 @@ SHOW = [
                     "shown": {
                         "name": "{{ dashtam_name }}",
                         "ports": ["{{ app_host_port }}", "{{ postgres_host_port }}"],
-                        "level": "{{ LOG_LEVEL }}",
+                        "level": "{{ LOG_LEVEL | default('INFO') }}",
                         "advice": "{{ container_port_advice }}",
                     },
                     "container_port_clashes": [],
@@ -102,3 +105,21 @@ def test_it_cannot_say_which_instance_it_is_for(checkout: Path) -> None:
     write(checkout, "local.dev.yml", "dashtam_instance: second\n")
     path = write(checkout, "local.dev.second.yml", "dashtam_instance: third\n")
     assert f"{path}: sets what decides whether this file is read; remove that line" in show(checkout, code=2)
+
+
+def test_what_the_app_has_a_closed_list_for_is_refused_before_anything_starts(checkout: Path) -> None:
+    write(checkout, "local.dev.yml", "LOG_LEVEL: NOPE\nDB_ECHO: maybe\n")
+    output = show(checkout, code=2)
+    assert "env/local.dev.yml:1: LOG_LEVEL must be one of: DEBUG, INFO, " in output
+    assert "env/local.dev.yml:2: DB_ECHO " in output
+    # As Ansible reads them: a text that says yes or no, or nothing, which counts as not given.
+    for level, echo in (("ERROR", "'on'"), ("''", "true"), ("", "no")):
+        write(checkout, "local.dev.yml", f"LOG_LEVEL: {level}\nDB_ECHO: {echo}\n")
+        assert shown(checkout)["name"] == "dashtam-dev"
+
+
+def test_the_levels_are_those_of_the_app() -> None:
+    declared = yaml.safe_load((ROOT / "playbooks/environment/vars/main.yml").read_text())["validate_options"]
+    assert tuple(declared["LOG_LEVEL"]["choices"]) == get_args(
+        ServerSettings.model_fields["log_level"].annotation
+    )
