@@ -16,6 +16,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/playbooks/collections
 # Ansible needs UTF-8, and LANG may name a locale that this machine lacks.
 export LC_ALL := $(if $(filter Darwin,$(shell uname)),en_US.UTF-8,C.UTF-8)
 
+comma := ,
 quote = '$(subst ','\'',$(1))'
 json_string = "$(subst ",\",$(subst \,\\,$(1)))"
 
@@ -26,9 +27,17 @@ grouped = sh -c 'if [ -z "$$DOCKER_HOST" ] && [ -S /var/run/docker.sock ] && [ !
 # $(call play,playbooks/playbook and its arguments)
 play = $(call grouped,.venv/bin/ansible-playbook $(strip $(common) $(1) $(ANSIBLE_ARGS)))
 common = $(if $(INSTANCE),-e dashtam_instance=$(INSTANCE)) $(if $(PORT_OFFSET),-e dashtam_port_offset=$(PORT_OFFSET))
+# What a hint has to say for this instance
+arguments = $(if $(INSTANCE), INSTANCE=$(INSTANCE))$(if $(PORT_OFFSET), PORT_OFFSET=$(PORT_OFFSET))
+status = playbooks/status.yml $(if $(INSTANCE),-e status_all_instances=false) $(status_format)
+status_format = $(if $(FORMAT),-e status_format=$(FORMAT))
 ci = -i inventories/ci
 every = -i inventories/dev -i inventories/test $(ci) $(if $(LIMIT),--limit $(LIMIT))
 limit = $(if $(LIMIT),--limit $(LIMIT) $(if $(filter ci,$(LIMIT)),$(ci)))
+# $(call one_of,environments as a pattern of sh,what to type): the recipe ends unless LIMIT is one of them
+define one_of
+@case $(call quote,$(LIMIT)) in $(1)) ;; *) echo $(call quote,Say which environment: $(2). Nothing was touched.) >&2; exit 1 ;; esac
+endef
 # $(call pytest_args,arguments): without !unsafe, Ansible would run a template that is among them; of no text, it makes null
 pytest_args = $(if $(1),-e $(call quote,{"pytest_args": !unsafe $(call json_string,$(1))}))
 # $(call steps,JSON): which of init and pytest to do once the environment is up
@@ -40,7 +49,7 @@ found=$$(docker ps $(3) --filter 'label=dashtam.checkout=$(CURDIR)' --filter lab
 	$(foreach service,$(2),--filter label=dashtam.service=$(service)) $(if $(INSTANCE),--filter label=dashtam.instance=$(INSTANCE)) \
 	--format '{{.Names}}' | sort) || exit 1; \
 set -- $$found; \
-if [ $$# = 0 ]; then echo "The $(1) environment's $(or $(2),containers) $(if $(2),is,are) not running. Start it: make $(1)-up" >&2; exit 1; fi
+if [ $$# = 0 ]; then echo "The $(1) environment's $(or $(2),containers) $(if $(2),is,are) not running. Start it: make $(1)-up$(arguments)" >&2; exit 1; fi
 endef
 # The same for one container
 define container
@@ -91,8 +100,8 @@ certs: venv ## the local CA and the servers' certificate
 keys: engine ## passwords and keys, made once
 	@$(call play,playbooks/keys.yml)
 
-trust: certs ## how to make this system and browsers trust the local CA
-	@$(call play,playbooks/trust.yml)
+trust: venv ## how to make this system and browsers trust the local CA
+	@$(call play,playbooks/trust.yml $(limit))
 
 lock: venv ## pin what pyproject.toml asks for; UPGRADE=1 takes the newest of everything
 	@UV_CUSTOM_COMPILE_COMMAND='make lock'; export UV_CUSTOM_COMPILE_COMMAND; \
@@ -119,8 +128,8 @@ dev-down: engine ## its containers gone, its data kept
 dev-rebuild: engine ## rebuild its images, then start it
 	@$(call play,playbooks/dev.yml -e images_rebuild=true)
 
-dev-status: engine ## what runs of it
-	@$(call play,playbooks/status.yml --limit dev)
+dev-status: engine ## what runs of it; FORMAT=json
+	@$(call play,$(status) --limit dev)
 
 dev-logs: ## its log, followed in a terminal; dev-logs-{app,postgres,redis,callback,fake-schwab} for one service
 	@$(call grouped,$(call logs,dev))
@@ -166,6 +175,7 @@ backup: engine ## dev's database into backups/, verified
 	@$(call play,playbooks/backup.yml --limit dev)
 
 restore: engine ## dev's database from a backup: make restore LIMIT=dev FILE=backups/...
+	$(call one_of,dev,make restore LIMIT=dev$(arguments) FILE=$(or $(FILE),backups/...))
 	@$(call play,playbooks/restore.yml $(limit) $(if $(FILE),-e $(call quote,{"backup_source": !unsafe $(call json_string,$(FILE))})))
 
 ##@ Tests
@@ -202,7 +212,7 @@ test-rebuild: engine ## rebuild its images, then start it
 	@$(call play,playbooks/test.yml $(call steps,) -e images_rebuild=true)
 
 test-status: engine ## what runs of it
-	@$(call play,playbooks/status.yml --limit test)
+	@$(call play,$(status) --limit test)
 
 test-drift: engine ## what is changed by hand is found and repaired (minutes)
 	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini tests/drift $(ARGS))
@@ -257,17 +267,21 @@ lint-ansible:
 	@$(call check,ansible-lint -q)
 
 ##@ All environments
-.PHONY: plan drift status-all clean
+.PHONY: plan drift status-all ls clean
 plan: venv ## what each environment is, secrets masked, without an engine; LIMIT=test, FORMAT=json, mermaid or compose
 	@$(call play,$(every) playbooks/plan.yml $(if $(FORMAT),-e plan_format=$(FORMAT)))
 
 drift: engine ## show how running environments differ from their declaration, and fail if they do; LIMIT=dev FORMAT=json
 	@$(call play,$(every) playbooks/drift.yml $(if $(FORMAT),-e drift_format=$(FORMAT)))
 
-status-all: engine ## what runs of dev, test and ci
-	@$(call play,$(every) playbooks/status.yml)
+status-all: engine ## what runs of dev, test and ci: all instances of this checkout, or INSTANCE; FORMAT=json
+	@$(call play,$(every) $(status))
+
+ls: engine ## every instance of every checkout on this engine: state and ports; FORMAT=json
+	@$(call play,playbooks/ls.yml $(status_format))
 
 clean: engine ## an environment and its volumes gone, after a backup: make clean LIMIT=dev
+	$(call one_of,dev | test | ci,make clean LIMIT=dev$(arguments)$(comma) or LIMIT=test$(comma) or LIMIT=ci)
 	@$(call play,playbooks/clean.yml $(limit))
 
 # The names of old.

@@ -91,7 +91,9 @@ def wait_for_one(
         if state["Status"] in ("exited", "dead", "removing", "paused"):
             raise NotReadyError(f"{name} is {state['Status']}, exit code {state['ExitCode']}")
         if state["Restarting"] or found["RestartCount"] > restarts:
-            raise NotReadyError(f"{name} keeps restarting, exit code {state['ExitCode']}")
+            # While it runs again, the engine says 0.
+            ended = "" if state["Running"] and not state["Restarting"] else f", exit code {state['ExitCode']}"
+            raise NotReadyError(f"{name} keeps restarting{ended}")
         try:
             code, output = engine.execute(client, name, command)
             if code == 0:

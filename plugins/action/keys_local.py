@@ -3,6 +3,9 @@
 Names in capitals are container variables: their values are taken as they are written (`0123`, `yes` and
 `1e5` stay texts). All other names are role variables: their values are YAML. A fault is returned as
 `problem`, as the task runs under no_log.
+
+`more` names a variable that lists files over the first, which are read where they exist. It is resolved with
+what the first file sets.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from typing import Any
 
 import yaml
 from ansible.plugins.action import ActionBase
+from ansible.utils.vars import load_extra_vars
 from ansible_collections.dashtam.stack.plugins.module_utils import private_files
 
 CONTAINER_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -32,6 +36,10 @@ class Local:
     values: dict[str, str] = field(default_factory=dict)
     variables: dict[str, Any] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
+
+    def under(self, other: Local) -> Local:
+        """Return both, where the other's names win."""
+        return Local(self.values | other.values, self.variables | other.variables, self.lines | other.lines)
 
 
 def parse(path: Path, text: str) -> Local:
@@ -110,6 +118,7 @@ class ActionModule(ActionBase):
             argument_spec={
                 "path": {"type": "str", "required": True},
                 "content": {"type": "str", "required": True},
+                "more": {"type": "str", "required": True},
                 "facts": {"type": "bool", "default": False},
                 "over": {"type": "dict", "default": {}},
             }
@@ -120,10 +129,17 @@ class ActionModule(ActionBase):
             if missing and not self._task.check_mode:
                 create(path, arguments["content"])
             text = arguments["content"] if missing else path.read_text(encoding="utf-8")
-            loose = not missing and path.stat().st_mode & 0o077 != 0
-            if loose and not self._task.check_mode:
-                path.chmod(0o600)
             local = parse(path, text)
+            found = [] if missing else [path]
+            more = self._more(arguments["more"], local, task_vars or {})
+            for path in filter(Path.exists, more):
+                local = local.under(parse(path, path.read_text(encoding="utf-8")))
+                found.append(path)
+                if self._more(arguments["more"], local, task_vars or {}) != more:
+                    raise Problem(f"{path}: sets what decides whether this file is read; remove that line")
+            loose = [each for each in found if each.stat().st_mode & 0o077]
+            for path in [] if self._task.check_mode else loose:
+                path.chmod(0o600)
         except Problem as problem:
             result.update(problem=str(problem))
         except UnicodeDecodeError:
@@ -136,8 +152,14 @@ class ActionModule(ActionBase):
             result.update(
                 local={"values": local.values, "variables": local.variables, "lines": local.lines},
                 created=missing,
-                changed=missing or loose,
+                changed=missing or bool(loose),
             )
             if arguments["facts"]:
                 result["ansible_facts"] = local.values | local.variables | arguments["over"]
         return result
+
+    def _more(self, name: str, local: Local, task_vars: dict[str, Any]) -> list[Path]:
+        """Return the paths that the variable lists, given what was read so far; `-e` wins over that."""
+        variables = task_vars | local.variables | load_extra_vars(self._loader)
+        templar = self._templar.copy_with_new_env(available_variables=variables)
+        return [Path(path) for path in templar.resolve_variable_expression(name)]

@@ -4,9 +4,10 @@
       say:
         text: "Building the application image (about two minutes) ..."
 
-`ansible.builtin.debug` prints its message as an escaped value inside a result; this prints the text itself,
-also under --check, and leaves a result with nothing to show. `text` is a string or a list of lines;
-`template` is the path of a template instead. Never hand it a secret.
+The text is in the result, as `msg`; the callback `concise` prints it as it is, also under --check. Other
+callbacks show it as they show the message of `ansible.builtin.debug`, so that one which writes JSON writes
+nothing else. `text` is a string or a list of lines; `template` is the path of a template instead. Never hand
+it a secret.
 """
 
 from __future__ import annotations
@@ -14,14 +15,11 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 from ansible_collections.dashtam.stack.plugins.module_utils.template_files import rendered
-
-display = Display()
 
 
 class ActionModule(ActionBase):
-    """Print `text` through Ansible's own display, which the worker process proxies to the terminal's."""
+    """Return the text as `msg`, for the callback to print."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
@@ -36,6 +34,8 @@ class ActionModule(ActionBase):
         )
         text = rendered(self, args["template"]) if args["template"] else args["text"]
         lines = text if isinstance(text, list) else [text]
-        display.display("\n".join(str(line) for line in lines).rstrip("\n"))
+        result["msg"] = "\n".join(str(line) for line in lines).rstrip("\n")
         result["changed"] = False
+        # As `debug` does: the default callback shows the message whatever the verbosity.
+        result["_ansible_verbose_always"] = True
         return result

@@ -20,6 +20,7 @@ Options
              task hides it from -vvv too, and the streamed output stays visible.
   user       user in the container (default: the container's).
   workdir    working directory.
+  quiet      show the output only if the code is not 0, or at -v (default: false).
   fetch      dict of path in the container -> path on this host: report files that the command writes.
              Removed on both sides before it starts, so that what is there afterwards is of this run. Read
              through `cat`, as the archive API does not see a tmpfs; written at once, for the folder's owner.
@@ -42,6 +43,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
@@ -65,22 +67,25 @@ START = 'echo "$$"; exec "$@"'
 class _Lines:
     """Show complete lines of a byte stream that arrives in arbitrary pieces."""
 
-    def __init__(self) -> None:
+    def __init__(self, show: Callable[[str], None]) -> None:
         self._decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
         self._rest = ""
+        self._show = show
 
     def feed(self, piece: bytes) -> None:
         *lines, self._rest = (self._rest + self._decode(piece)).split("\n")
         for line in lines:
-            display.display(line.removesuffix("\r"))
+            self._show(line.removesuffix("\r"))
 
     def close(self) -> None:
         self._rest += self._decode(b"", final=True)
         if self._rest:
-            display.display(self._rest)
+            self._show(self._rest)
 
 
-def _run_here(command: list[str], env: dict[str, str], workdir: str | None) -> int:
+def _run_here(
+    command: list[str], env: dict[str, str], workdir: str | None, show: Callable[[str], None]
+) -> int:
     try:
         process = subprocess.Popen(  # noqa: S603 - running the caller's argv is the purpose
             command,
@@ -93,7 +98,7 @@ def _run_here(command: list[str], env: dict[str, str], workdir: str | None) -> i
         )
     except OSError as error:
         raise AnsibleActionFail(f"cannot run {command[0]}: {error.strerror}: {error.filename}") from error
-    lines = _Lines()
+    lines = _Lines(show)
     output = cast(BufferedReader, process.stdout)
     try:
         while piece := output.read1():
@@ -113,12 +118,12 @@ def _run_here(command: list[str], env: dict[str, str], workdir: str | None) -> i
 class _Container:
     """A running container, through the engine's API."""
 
-    def __init__(self, api: APIClient, name: str, user: str) -> None:
-        self._api, self._user = api, user
+    def __init__(self, api: APIClient, name: str, user: str, show: Callable[[str], None]) -> None:
+        self._api, self._user, self._show = api, user, show
         self._id = api.inspect_container(name)["Id"]
 
     def run(self, command: list[str], env: dict[str, str], workdir: str | None) -> int:
-        lines = {"out": _Lines(), "err": _Lines()}
+        lines = {"out": _Lines(self._show), "err": _Lines(self._show)}
         head = b""
         process = None
         execution = self._create(["sh", "-c", START, "sh", *command], env, workdir)
@@ -191,6 +196,7 @@ class ActionModule(ActionBase):
                 "user": {"type": "str", "default": ""},
                 "workdir": {"type": "str"},
                 "fetch": {"type": "dict", "default": {}},
+                "quiet": {"type": "bool", "default": False},
             },
         )
         command, env, fetch = args["command"], _text(args["env"]), args["fetch"]
@@ -203,17 +209,22 @@ class ActionModule(ActionBase):
 
         # `failed` is said, or Ansible makes a failure of any rc but 0
         report: dict[str, Any] = {"failed": False, "changed": True, "fetched": [], "missing": []}
+        kept: list[str] = []
+        show = kept.append if args["quiet"] and not display.verbosity else display.display
         with interruptible():
             if args["container"] is None:
-                report["rc"] = _run_here(command, env, args["workdir"])
+                report["rc"] = _run_here(command, env, args["workdir"], show)
             else:
                 with engine.client() as api:
                     try:
-                        container = _Container(api, args["container"], args["user"])
+                        container = _Container(api, args["container"], args["user"], show)
                     except NotFound as error:
                         message = f"there is no container {args['container']}: start it first"
                         raise AnsibleActionFail(message) from error
                     report |= _run_there(container, command, env, args["workdir"], fetch)
+        if report["rc"] != 0:
+            for line in kept:
+                display.display(line)
         return result | report
 
 

@@ -20,10 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible import constants as C
 from ansible.errors import AnsibleError, AnsibleUndefinedVariable
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 from ansible.utils.vars import load_extra_vars
 from ansible_collections.dashtam.stack.plugins.module_utils.secrets import is_secret, redacted
 from ansible_collections.dashtam.stack.plugins.module_utils.variable_places import (
@@ -41,8 +39,6 @@ from ansible_collections.dashtam.stack.plugins.module_utils.variable_values impo
     port_faults,
     value_faults,
 )
-
-display = Display()
 
 COMMAND_LINE = "-e"
 
@@ -135,11 +131,9 @@ class ActionModule(ActionBase):
             faults += self._values(options, settings, files, task_vars, args)
         result["changed"] = False
         if faults:
-            # Each line once and as it is; the failure itself would show them escaped, and twice.
-            for fault in faults:
-                display.display(fault, color=C.COLOR_ERROR)
             count = "1 setting" if len(faults) == 1 else f"{len(faults)} settings"
-            result |= {"failed": True, "msg": f"{count} to correct, named above. Nothing was started."}
+            head = f"{count} to correct, named below. Nothing was started."
+            result |= {"failed": True, "msg": "\n".join([head, *faults])}
         return result
 
     def _settings(self, task_vars: Mapping[str, Any], files: list[Path]) -> Settings:
@@ -165,7 +159,12 @@ class ActionModule(ActionBase):
         variables = dict(task_vars)
         for path in files:
             # A person's values are text. Ansible runs no template that it was not told to trust.
-            variables |= self._loader.load_from_file(str(path), cache="none") or {}
+            # Of a name in capitals, a container variable, no text counts as not given.
+            variables |= {
+                name: value
+                for name, value in (self._loader.load_from_file(str(path), cache="none") or {}).items()
+                if not (str(name).isupper() and value == "")
+            }
         variables |= load_extra_vars(self._loader)
         templar = self._templar.copy_with_new_env(available_variables=variables)
 

@@ -1,4 +1,4 @@
-"""What runs, in lines for people."""
+"""What runs, as data and in lines for people."""
 
 from __future__ import annotations
 
@@ -13,30 +13,128 @@ description: See the functions' docstrings.
 """
 
 
-def _ports(found: dict[str, Any]) -> str:
+# The labels that tell instances apart.
+IDENTITY = ("checkout", "instance", "environment")
+
+
+def _ports(found: dict[str, Any]) -> list[str]:
     bindings = (found["HostConfig"]["PortBindings"] or {}).values()
-    return ", ".join(
-        sorted(f"{entry['HostIp']}:{entry['HostPort']}" for entries in bindings for entry in entries or [])
-    )
+    return sorted(f"{entry['HostIp']}:{entry['HostPort']}" for entries in bindings for entry in entries or [])
+
+
+def _labels(kind: str, found: dict[str, Any]) -> dict[str, str]:
+    return (found["Config"]["Labels"] if kind == "containers" else found["Labels"]) or {}
+
+
+def _entry(kind: str, name: str, found: dict[str, Any]) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": name, "kind": kind.removesuffix("s")}
+    if kind == "containers":
+        state = found["State"]
+        entry |= {
+            "state": state["Status"],
+            "health": (state.get("Health") or {}).get("Status"),
+            "exit_code": state["ExitCode"] if state["Status"] in ("exited", "dead") else None,
+            "ports": _ports(found),
+        }
+    return entry
+
+
+def _line(entry: dict[str, Any]) -> str:
+    if entry["kind"] != "container":
+        return f"  {entry['name']:<28} {entry['kind']}"
+    ended = entry["exit_code"] is not None
+    told = f"exited with {entry['exit_code']}" if ended else f"{entry['state']} {entry['health'] or ''}"
+    return f"  {entry['name']:<28} {told.strip():<20} {', '.join(entry['ports'])}".rstrip()
+
+
+def _all_objects(survey: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    kinds = ("containers", "networks", "volumes")
+    return [(kind, name, found) for kind in kinds for name, found in sorted(survey[kind].items())]
 
 
 def container_status_lines(survey: dict[str, Any], labels: dict[str, str]) -> list[str]:
     """Return a line for people for each container, network and volume that carries the labels."""
+    return [
+        _line(_entry(kind, name, found))
+        for kind, name, found in _all_objects(survey)
+        if carries(_labels(kind, found), labels)
+    ]
+
+
+def _state(objects: list[dict[str, Any]]) -> str:
+    """Say in a word how the containers of an instance are."""
+    states = {
+        entry["state"] if entry["health"] in (None, "healthy") else entry["health"]
+        for entry in objects
+        if entry["kind"] == "container"
+    }
+    for worst in ("restarting", "dead", "unhealthy", "exited", "paused", "created", "starting"):
+        if worst in states:
+            return worst
+    return "up" if states else "down"
+
+
+def container_instances(
+    survey: dict[str, Any], prefix: str, declared: dict[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """Return what the engine has, a dict for each instance and environment of each checkout.
+
+    :param survey: what the lookup ``docker_survey`` returns.
+    :param prefix: the labels' prefix; those of an instance are ``<prefix>.instance``, ``.environment`` (which
+        other applications need not have) and ``.checkout``.
+    :param declared: ``checkout``, ``instance`` and ``environment`` of one that is listed even if it does not
+        exist, and ``start``, the command that starts it: it is in the answer if no container exists.
+    :returns: ``checkout``, ``instance``, ``environment``, ``state`` (``up``, ``down`` without containers, or
+        the worst state or health of its containers), ``ports`` and ``objects``: for each container, network
+        and volume ``name`` and ``kind``, for containers ``state``, ``health``, ``exit_code`` and ``ports``
+        too.
+    """
+    found_objects: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    own = tuple(declared[each] for each in IDENTITY) if declared else None
+    if own:
+        found_objects[own] = []
+    for kind, name, found in _all_objects(survey):
+        labels = _labels(kind, found)
+        if f"{prefix}.instance" in labels:
+            identity = tuple(labels.get(f"{prefix}.{each}", "") for each in IDENTITY)
+            found_objects.setdefault(identity, []).append(_entry(kind, name, found))
+    instances = []
+    for identity, objects in sorted(found_objects.items()):
+        state = _state(objects)
+        instances.append(
+            {
+                **dict(zip(IDENTITY, identity, strict=True)),
+                "state": state,
+                "ports": [port for entry in objects for port in entry.get("ports", [])],
+                "objects": objects,
+                **({"start": declared["start"]} if declared and identity == own and state == "down" else {}),
+            }
+        )
+    return instances
+
+
+def instance_status_lines(instances: list[dict[str, Any]]) -> list[str]:
+    """Return each instance's name, and below it a line for each of its objects."""
     lines = []
-    for name, found in sorted(survey["containers"].items()):
-        if carries(found["Config"]["Labels"], labels):
-            state = found["State"]
-            health = (state.get("Health") or {}).get("Status", "")
-            told = (
-                f"exited with {state['ExitCode']}"
-                if state["Status"] == "exited"
-                else f"{state['Status']} {health}".strip()
-            )
-            lines.append(f"  {name:<28} {told:<20} {_ports(found)}".rstrip())
-    for kind in ("networks", "volumes"):
-        for name, found in sorted(survey[kind].items()):
-            if carries(found["Labels"], labels):
-                lines.append(f"  {name:<28} {kind.removesuffix('s')}")
+    for each in instances:
+        hint = f"  nothing runs; start it: {each['start']}" if "start" in each else ""
+        lines.append("-".join(filter(None, (each["instance"], each["environment"]))) + hint)
+        lines += map(_line, each["objects"])
+    return lines
+
+
+def instance_table(instances: list[dict[str, Any]]) -> list[str]:
+    """Return a line for each instance (name, environment, state, ports), below its checkout's folder."""
+    lines: list[str] = []
+    checkout = None
+    for each in instances:
+        if each["checkout"] != checkout:
+            checkout = each["checkout"]
+            lines.append(checkout or "without a checkout's label")
+        ports = ", ".join(port.removeprefix("127.0.0.1:") for port in each["ports"])
+        lines.append(
+            f"  {each['instance']:<20} {each['environment']:<6} {each['state']:<11} {ports}".rstrip()
+        )
     return lines
 
 
@@ -55,5 +153,8 @@ class FilterModule:
         """Return filter names and functions."""
         return {
             "container_status_lines": container_status_lines,
+            "container_instances": container_instances,
+            "instance_status_lines": instance_status_lines,
+            "instance_table": instance_table,
             "container_age": container_age,
         }

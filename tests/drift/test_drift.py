@@ -341,7 +341,7 @@ def test_what_cannot_be_compared() -> None:
     assert elsewhere == f"{DEV}: checkout: declared /elsewhere, running {ROOT} (a run refuses it)\n"
     silent = asked(code=2, DOCKER_HOST="unix:///nowhere").split("\n")
     reason = "No such file or directory. Start it, then run this again."
-    assert silent == ["", f"dashtam-dev: The Docker engine at unix:///nowhere cannot be asked: {reason}", ""]
+    assert silent == ["", f"{DEV}: The Docker engine at unix:///nowhere cannot be asked: {reason}", ""]
 
 
 def containers_changed(api: docker.APIClient, folder: Path) -> list[str]:

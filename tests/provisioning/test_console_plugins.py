@@ -39,8 +39,10 @@ def start(
     return playbook.start(*playbook.HERE, str(path), *arguments, **environment)
 
 
-def play(folder: Path, tasks: list[dict[str, Any]], *arguments: str, code: int = 0) -> str:
-    return playbook.finish(start(folder, tasks, *arguments), code)
+def play(
+    folder: Path, tasks: list[dict[str, Any]], *arguments: str, code: int = 0, **environment: str
+) -> str:
+    return playbook.finish(start(folder, tasks, *arguments, **environment), code)
 
 
 def end(code: int | str) -> dict[str, Any]:
@@ -204,3 +206,39 @@ def test_an_interrupt_reaches_the_command(tmp_path: Path) -> None:
                 os.kill(process.pid, signal.SIGINT)
     assert process.returncode == 99
     assert (tmp_path / "interrupted").exists()
+
+
+def test_lines_and_recap_call_a_host_by_its_label(tmp_path: Path) -> None:
+    name = {"name": "Name", "ansible.builtin.set_fact": {"instance": "second"}, "changed_when": True}
+    label = ("-e", json.dumps({"concise_label": "{{ instance | default('first') }}-dev"}))
+    output = play(tmp_path, [FAIL | {"ignore_errors": True}, name, FAIL], *label, code=2)
+    assert "fatal: [first-dev]" in output
+    assert "changed: [second-dev]" in output
+    assert "\nsecond-dev: no\n" in output
+    assert re.search(r"^second-dev +: ok=2", output, re.MULTILINE)
+    assert "localhost" not in output
+
+
+def test_what_is_said_is_in_the_result_for_other_callbacks(tmp_path: Path) -> None:
+    tell = TELL | {"loop": [1, 2]}
+    parsed = json.loads(play(tmp_path, [TELL, tell], ANSIBLE_STDOUT_CALLBACK="ansible.posix.json"))
+    once, twice = (task["hosts"]["localhost"] for task in parsed["plays"][0]["tasks"])
+    text = "\n".join(['curl "https://localhost:8000/ready"', "", r"  a\b 2 ü"])
+    assert [once["msg"], *(result["msg"] for result in twice["results"])] == [text] * 3
+
+
+@pytest.mark.parametrize(("code", "more"), [(0, []), (3, []), (0, ["-v"])])
+def test_a_quiet_command_is_shown_at_v_or_if_it_fails(tmp_path: Path, code: int, more: list[str]) -> None:
+    script = f"echo one; echo two >&2; printf three; exit {code}"
+    output = play(tmp_path, [run({"command": ["sh", "-c", script], "quiet": True})], *more)
+    lines = [line for line in output.splitlines() if line in ("one", "two", "three")]
+    assert sorted(lines) == (["one", "three", "two"] if code or more else [])
+
+
+def test_a_censored_loop_is_a_line_without_items(tmp_path: Path) -> None:
+    loop = {"no_log": True, "loop": [1, 2]}
+    change = {"name": "Change", "ansible.builtin.set_fact": {"a": 1}, "changed_when": True}
+    rescued = {"name": "Try", "block": [FAIL | loop], "rescue": [TELL]}
+    output = play(tmp_path, [change | loop, rescued])
+    assert output.count("changed: [localhost]\n") == 1
+    assert "censored" not in output

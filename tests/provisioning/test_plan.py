@@ -60,17 +60,23 @@ def test_a_value_that_looks_like_a_template_stays_text(place: str, tmp_path: Pat
     checkout = clean_plan.clone(tmp_path)
     command = COMMAND.replace("FOLDER", str(tmp_path))
     names = yaml.safe_load((ROOT / "playbooks/environment/vars/main.yml").read_text())["dashtam_value_names"]
-    given = dict.fromkeys(names, command)
-    arguments = ("-i", "inventories/ci", "playbooks/plan.yml", "-e", "plan_format=json")
-    if place == "a person's file":
-        (checkout / "env").mkdir()
-        (checkout / "env/local.ci.yml").write_text(yaml.safe_dump(given), encoding="utf-8")
-        given = dict.fromkeys(names, "")
-    settings = {"folder": checkout, "config": checkout, "collections": checkout / "playbooks/collections"}
-    output = playbook.finish(playbook.start(*arguments, **settings, **given))
-    containers = json.loads(output)["ci"]["containers"]
-    assert containers["dashtam-ci-app"]["env"]["LOG_LEVEL"] == command
-    assert not (tmp_path / "ran").exists()
+    # A level is one of a list. The value is not shown, as it is that of the secrets, too.
+    for refused in ({}, {"LOG_LEVEL": command}):
+        given = dict.fromkeys(names, command) | {"LOG_LEVEL": "", "DB_ECHO": ""} | refused
+        arguments = ("-i", "inventories/ci", "playbooks/plan.yml", "-e", "plan_format=json")
+        if place == "a person's file":
+            (checkout / "env").mkdir(exist_ok=True)
+            (checkout / "env/local.ci.yml").write_text(yaml.safe_dump(given), encoding="utf-8")
+            given = dict.fromkeys(names, "")
+        settings = {"folder": checkout, "config": checkout, "collections": checkout / "playbooks/collections"}
+        output = playbook.finish(playbook.start(*arguments, **settings, **given), 2 if refused else 0)
+        if refused:
+            levels = "DEBUG, INFO, WARNING, ERROR, CRITICAL"
+            assert f"LOG_LEVEL must be one of: {levels}, got: ***\n" in output
+        else:
+            env = json.loads(output)["ci"]["containers"]["dashtam-ci-app"]["env"]
+            assert (env["LOG_LEVEL"], env["RELAY_TOKEN"]) == ("INFO", "GIVEN-RELAY-TOKEN")
+        assert not (tmp_path / "ran").exists()
 
 
 def test_a_given_secret_is_told_from_a_generated_one_and_neither_is_shown(checkout: Path) -> None:

@@ -103,8 +103,8 @@ def validate(tmp_path: Path) -> Validate:
         process = playbook.start(*arguments, folder=tmp_path, stderr=subprocess.PIPE)
         stdout, stderr = process.communicate()
         # The role's own lines end with the first empty one, whatever the stdout callback adds.
-        shown = stdout.split("PLAY [Play]")[1].split("\n")[1:]
-        lines = shown[: shown.index("")]
+        shown = stdout.partition("to correct, named below. Nothing was started.\n")[2]
+        lines = [line.strip() for line in shown.split("\n\n")[0].splitlines()]
         assert process.returncode == (2 if lines else 0), stdout + stderr
         return Outcome(lines, stdout + stderr)
 
