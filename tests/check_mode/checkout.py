@@ -145,12 +145,14 @@ class Checkout:
     folder: Path
     engine: docker.DockerClient
     values: dict[str, dict[str, str]] = field(default_factory=dict)
+    instance: str = INSTANCE
+    port_offset: int = PORT_OFFSET
 
     def play(self, playbook: str, *arguments: str, code: int = 0, **environment: str) -> Run:
         """Run a playbook of the copy; it must end with that code."""
         process = start(
             f"playbooks/{playbook}.yml",
-            *("-e", f"dashtam_instance={INSTANCE}", "-e", f"dashtam_port_offset={PORT_OFFSET}"),
+            *("-e", f"dashtam_instance={self.instance}", "-e", f"dashtam_port_offset={self.port_offset}"),
             *arguments,
             folder=self.folder,
             config=self.folder,
@@ -188,7 +190,7 @@ class Checkout:
 
     def look(self, environment: str) -> Look:
         """Look at everything that an environment's run could change."""
-        labels = {"label": [f"dashtam.instance={INSTANCE}", f"dashtam.environment={environment}"]}
+        labels = {"label": [f"dashtam.instance={self.instance}", f"dashtam.environment={environment}"]}
         api = self.engine.api
         containers = {}
         for summary in api.containers(all=True, filters=labels):
@@ -224,7 +226,7 @@ class Checkout:
     def ask(
         self, environment: str, containers: dict[str, Any], service: str, command: str
     ) -> dict[str, bool]:
-        name = f"{INSTANCE}-{environment}-{service}"
+        name = f"{self.instance}-{environment}-{service}"
         if containers.get(name, {"State": {"Status": ""}})["State"]["Status"] != "running":
             return {}
         code, output = self.container(name).exec_run(
@@ -251,7 +253,7 @@ class Checkout:
 
     def forget(self, environment: str) -> None:
         """Remove everything of an environment from the engine."""
-        labels = {"label": [f"dashtam.instance={INSTANCE}", f"dashtam.environment={environment}"]}
+        labels = {"label": [f"dashtam.instance={self.instance}", f"dashtam.environment={environment}"]}
         for container in self.engine.containers.list(all=True, filters=labels):
             container.remove(force=True, v=True)
         for network in self.engine.networks.list(filters=labels):
@@ -261,8 +263,8 @@ class Checkout:
 
 
 @contextmanager
-def copied(environment: str) -> Iterator[Checkout]:
-    """A fresh copy, whose environment goes with it."""
+def copied(*environments: str, **options: Any) -> Iterator[Checkout]:
+    """A fresh copy, whose environments go with it; ``options`` are the checkout's."""
     folder = Path(tempfile.mkdtemp(prefix="dashtam-check-mode-"))
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -283,12 +285,14 @@ def copied(environment: str) -> Iterator[Checkout]:
     compiled = ("plugins", "playbooks/callback_plugins")
     subprocess.run([sys.executable, "-m", "compileall", "-q", *compiled], cwd=copy, check=True)
     engine = docker.from_env()
-    checkout = Checkout(copy, engine)
+    checkout = Checkout(copy, engine, **options)
     try:
         # What a killed run left.
-        checkout.forget(environment)
+        for environment in environments:
+            checkout.forget(environment)
         yield checkout
     finally:
-        checkout.forget(environment)
+        for environment in environments:
+            checkout.forget(environment)
         engine.close()
         shutil.rmtree(folder)

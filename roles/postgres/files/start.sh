@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # The container's command, which ends in the image's entrypoint; $1 is where pg_hba.conf goes, the others are the server's arguments.
 # An initdb that was killed leaves a folder that no initdb takes, because it is not empty, and no server, because it is not whole.
 # Only what busybox has, too.

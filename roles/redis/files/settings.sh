@@ -38,10 +38,10 @@ now | awk -v OFS="$tab" '
             declared=${line#*"$tab"}
             declared=${declared%%"$tab"*}
             if [ "$name" = 'user administrator' ]; then declared=$(sed -n 's/^user administrator //p' /tmp/redis-users.acl); fi
+            # shellcheck disable=SC2086 # each rule is a word
             case $name:$declared in
                 replicaof:*) admin REPLICAOF NO ONE ;;
                 user\ *:) admin ACL DELUSER "${name#user }" ;;
-                # shellcheck disable=SC2086 # each rule is a word
                 user\ *) admin ACL SETUSER "${name#user }" reset $declared ;;
                 *) admin CONFIG SET "$name" "$declared" ;;
             esac </dev/null

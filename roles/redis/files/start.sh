@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # The container's command, which ends in the image's entrypoint; the arguments are the server and its options. Writes the users that
 # the server loads, and a script for whoever may run commands in this container: sh /tmp/redis-admin CONFIG GET maxmemory
 # Each start makes the administrator's password, and nothing outside the container knows it: neither the network nor a
