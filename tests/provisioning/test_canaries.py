@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.by_path import ROOT
 from tests.canaries import LIFE, canary, names, traces
-from tests.provisioning.playbook import ROOT
 
 
 @pytest.mark.parametrize("name", ["POSTGRES_PASSWORD", "RELAY_TOKEN", "ENCRYPTION_KEY"])
