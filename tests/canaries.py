@@ -43,6 +43,7 @@ LIFE: list[tuple[str, tuple[str, ...], int]] = [
     ("test", INIT, 0),
     ("test", (*OWN_INVENTORY["ci"], *INIT), 0),
     ("status", (), 0),
+    ("ls", (), 0),
     ("drift", (), 0),
     ("backup", (), 0),
     ("restore", ("--limit", "dev", "-e", "backup_source=backups/nowhere.dump"), 2),
