@@ -169,6 +169,8 @@ def _add_setup(compose: dict[str, Any], specs: list[dict[str, Any]], setup: dict
     service = compose["services"][setup["service"]]
     service["configs"] = [{"source": name, "target": target} for name, (target, _) in files.items()]
     service["secrets"] = urls
+    # Compose copies both into the container, and an engine copies nothing into a read-only root.
+    service["read_only"] = False
     compose["configs"] = {name: {"content": escaped(content)} for name, (_, content) in files.items()}
     compose["secrets"] = {name: {"environment": name} for name in urls}
 
