@@ -220,6 +220,29 @@ def test_restore_without_any_backup_says_so_and_warns_of_nothing(checkout: Check
     assert "WARNING" not in run.stdout + run.stderr
 
 
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("tset", "did you mean: make test"),
+        ("dev-stauts", "did you mean: make dev-status"),
+        ("logs-dev-app", "did you mean: make dev-logs-app"),
+        ("xyzzy", "make alone lists all"),
+        ("it's", "make alone lists all"),
+    ],
+)
+def test_a_misspelt_target_has_a_proposal(checkout: Checkout, typed: str, hint: str) -> None:
+    run = checkout.make(typed, code=2)
+    assert run.stderr.splitlines()[0] == f"There is no target {typed}; {hint}"
+
+
+@pytest.mark.parametrize(("verb", "name"), [("test", "dashtam-test"), ("ci-test", "dashtam-ci")])
+def test_tests_end_with_the_environment_down_and_their_code(checkout: Checkout, verb: str, name: str) -> None:
+    run = checkout.make(verb, "DOWN=1", "ARGS=tests/nowhere", code=2)
+    assert f"\n{name} is down, and was before." in run.stdout
+    assert run.stderr.rstrip().endswith("Error 2"), run.stderr
+    assert " is down" not in checkout.make(verb, "ARGS=tests/nowhere", code=2).stdout
+
+
 def test_looking_writes_nothing(checkout: Checkout) -> None:
     before = tree(checkout.folder)
     for verb in ("status-all", "status", "ls", "plan", "trust"):
