@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import secrets
 import shutil
@@ -151,17 +152,13 @@ def test_ls_shows_every_checkout(checkout: Checkout) -> None:
     ]
 
 
-def test_trust_shows_the_instances_own_port(checkout: Checkout) -> None:
+def certificates(checkout: Checkout) -> None:
     (checkout.folder / "certs").mkdir(exist_ok=True)
-    made = playbook.start(
-        "-i",
-        "inventories/dev",
-        "playbooks/certificates.yml",
-        folder=checkout.folder,
-        config=checkout.folder,
-        collections=checkout.folder / "playbooks/collections",
-    )
-    playbook.finish(made)
+    checkout.make("certs", "ANSIBLE_ARGS=--limit=dev")
+
+
+def test_trust_shows_the_instances_own_port(checkout: Checkout) -> None:
+    certificates(checkout)
     assert "https://localhost:8020/health" in checkout.make("trust", "PORT_OFFSET=20").stdout
     assert "https://localhost:8021/health" in checkout.make("trust", "PORT_OFFSET=20", "LIMIT=test").stdout
 
@@ -283,3 +280,33 @@ def test_a_wait_for_what_restarts_ends_at_once_with_its_last_lines(
     said = re.search(f"localhost: {name} keeps restarting(, exit code 7)?\nIts last log lines:\n", output)
     assert said, output
     assert f"LOG_LEVEL is wrong\nNext: docker logs {name}\n" in output
+
+
+# Debian's package libnss3-tools.
+@pytest.mark.skipif(not shutil.which("certutil"), reason="no certutil on this machine")
+@pytest.mark.parametrize("present", [False, True])
+def test_the_commands_for_chrome_work_with_and_without_a_database(
+    checkout: Checkout, tmp_path: Path, present: bool
+) -> None:
+    certificates(checkout)
+    commands = re.search(r"libnss3-tools\)\n(.*?)\n\n", checkout.make("trust").stdout, re.DOTALL)
+    assert commands
+    create, trust, distrust = (line.strip() for line in commands[1].splitlines())
+    database = f"sql:{tmp_path}/.pki/nssdb"
+
+    def shell(script: str) -> str:
+        run = subprocess.run(
+            ["sh", "-ec", script],
+            env=os.environ | {"HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return run.stdout
+
+    if present:
+        shell(f'mkdir -p "$HOME/.pki/nssdb"; certutil -d {database} -N --empty-password')
+    shell(f"{create}\n{trust}")
+    assert re.search(r"Local development CA .* C,,", shell(f"certutil -d {database} -L"))
+    shell(f"{create}\n{distrust}")
+    assert " C,," not in shell(f"certutil -d {database} -L")
