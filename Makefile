@@ -43,6 +43,12 @@ pytest_args = $(if $(1),-e $(call quote,{"pytest_args": !unsafe $(call json_stri
 # $(call steps,JSON): which of init and pytest to do once the environment is up
 steps = -e $(call quote,{"test_steps": [$(1)]})
 
+# $(call tested,environment,playbook and arguments): with DOWN=1 the environment is taken down afterwards; the code stays pytest's
+define tested
+@code=0; $(call play,$(2)) || code=$$?; $(if $(DOWN),$(call play,$(if $(filter ci,$(1)),$(ci)) playbooks/down.yml --limit $(1)) \
+	|| { down=$$?; [ $$code != 0 ] || code=$$down; };) exit $$code
+endef
+
 # $(call containers,environment,services,docker ps' arguments): $$@ becomes their names, or the recipe ends with one line
 define containers
 found=$$(docker ps $(3) --filter 'label=dashtam.checkout=$(CURDIR)' --filter label=dashtam.environment=$(1) \
@@ -68,6 +74,14 @@ for name; do \
 	docker logs --tail 50 $$follow "$$name" 2>&1 | while IFS= read -r line; do printf '%s | %s\n' "$${name##*-$(1)-}" "$$line"; done & \
 done; wait
 endef
+
+# What make finds no rule for
+.DEFAULT:
+	@$(or $(wildcard .venv/bin/python),python3) -Ic $(call quote,$(nearest)) $(call quote,$@) <Makefile >&2; exit 2
+nearest = import difflib, re, sys; \
+	names = " ".join(re.findall("^([a-z][a-z -]*):(?!=)", sys.stdin.read(), re.MULTILINE)).split(); \
+	near = difflib.get_close_matches(sys.argv[1], names, 1); \
+	print(f"There is no target {sys.argv[1]};", f"did you mean: make {near[0]}" if near else "make alone lists all")
 
 .PHONY: help
 help: # Nothing but this list
@@ -180,8 +194,8 @@ restore: engine ## dev's database from a backup: make restore LIMIT=dev FILE=bac
 
 ##@ Tests
 .PHONY: test verify test-up test-setup test-down test-rebuild test-status test-verify test-unit test-integration test-smoke test-drift test-check test-foreign ci-test molecule bench lint
-test: engine ## all tests, with coverage, beside a running dev; ARGS="-k name" selects
-	@$(call play,playbooks/test.yml $(call pytest_args,$(ARGS)))
+test: engine ## all tests, with coverage, beside a running dev; ARGS="-k name" selects; DOWN=1 takes it down afterwards
+	$(call tested,test,playbooks/test.yml $(call pytest_args,$(ARGS)))
 
 verify: engine ## count what SECURITY.md says was measured, and write its table (minutes)
 	@$(MAKE) --no-print-directory test ARGS="$$(.venv/bin/python -m tests.verify paths)"
@@ -191,10 +205,10 @@ test-unit: venv ## the tests that need no engine
 	@.venv/bin/python -m pytest -c tests/pytest.ini --rootdir=. tests/unit $(ARGS)
 
 test-integration: engine ## those that need PostgreSQL and Redis
-	@$(call play,playbooks/test.yml $(call pytest_args,tests/integration $(ARGS)))
+	$(call tested,test,playbooks/test.yml $(call pytest_args,tests/integration $(ARGS)))
 
 test-smoke: engine ## those that ask the running containers
-	@$(call play,playbooks/test.yml $(call pytest_args,tests/smoke $(ARGS)))
+	$(call tested,test,playbooks/test.yml $(call pytest_args,tests/smoke $(ARGS)))
 
 test-verify: engine ## the test environment is up and right; its database stays as it is
 	@$(call play,playbooks/test.yml $(call steps,"pytest") $(call pytest_args,tests/smoke $(ARGS)))
@@ -224,7 +238,7 @@ test-foreign: engine ## the roles as they are, for somebody else's application (
 	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini tests/foreign $(ARGS))
 
 ci-test: engine ## all tests in the ci environment
-	@$(call play,$(ci) playbooks/test.yml $(call pytest_args,$(ARGS)))
+	$(call tested,ci,$(ci) playbooks/test.yml $(call pytest_args,$(ARGS)))
 
 molecule: engine ## every role and environment by itself: converged, judged from outside, broken, repaired; SCENARIO=roles/redis/molecule/default
 	@$(call grouped,sh .config/molecule/all $(addsuffix /molecule.yml,$(SCENARIO)))

@@ -165,16 +165,15 @@ class Checkout:
         output, _ = process.communicate()
         lines = output.splitlines()
         events = [json.loads(line) for line in lines if line.startswith('{"_event":')]
-        run = Run(
-            output=output,
-            text="\n".join(line for line in lines if not line.startswith('{"_event":')),
-            results=[
-                (event["task"]["name"], result)
-                for event in events
-                if event["_event"] in ("v2_runner_on_ok", "v2_runner_on_failed")
-                for result in event["hosts"].values()
-            ],
-        )
+        results = [
+            (event["task"]["name"], result)
+            for event in events
+            if event["_event"] in ("v2_runner_on_ok", "v2_runner_on_failed")
+            for result in event["hosts"].values()
+        ]
+        shown = [line for line in lines if not line.startswith('{"_event":')]
+        told = [result["msg"] for _, result in results if result.get("action") == "dashtam.stack.say"]
+        run = Run(output=output, text="\n".join(shown + told), results=results)
         assert process.returncode == code, "\n".join([run.text, *run.failures])
         return run
 

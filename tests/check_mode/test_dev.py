@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.check_mode import prediction
-from tests.check_mode.checkout import Run, copied, differences
+from tests.check_mode.checkout import INSTANCE, Run, copied, differences
 from tests.check_mode.prediction import SECRET, UP, Environment, check, predicted, prove
 
 CONTAINERS = ("postgres", "app", "callback", "redis")
@@ -31,9 +31,8 @@ def containers(change: str) -> dict[str, str]:
 def said(run: Run) -> list[str]:
     """Return what is printed for people: no titles, no recap, no predictions."""
     lines = [line for line in run.text.splitlines() if line.strip()]
-    return [
-        line for line in lines if not re.match("PLAY |TASK |changed: |included: |dashtam-[a-z]+ +:", line)
-    ]
+    other = f"PLAY |TASK |changed: |included: |{INSTANCE}-[a-z]+ +:"
+    return [line for line in lines if not re.match(other, line)]
 
 
 # First, while there is nothing: what is to be untouched must not even come to be.
@@ -50,7 +49,7 @@ def test_an_engine_that_does_not_answer_is_said_in_one_line(dev: Environment) ->
         "No Docker engine can be used at DOCKER_HOST=unix:///nowhere/docker.sock: No such file or directory."
     )
     assert said(run) == [
-        f"dashtam-dev: {problem} Start it, or unset DOCKER_HOST to use this machine's own engine."
+        f"{INSTANCE}-dev: {problem} Start it, or unset DOCKER_HOST to use this machine's own engine."
     ]
     assert differences(vars(before), vars(dev.look())) == []
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import secrets
 import shutil
@@ -151,17 +152,13 @@ def test_ls_shows_every_checkout(checkout: Checkout) -> None:
     ]
 
 
-def test_trust_shows_the_instances_own_port(checkout: Checkout) -> None:
+def certificates(checkout: Checkout) -> None:
     (checkout.folder / "certs").mkdir(exist_ok=True)
-    made = playbook.start(
-        "-i",
-        "inventories/dev",
-        "playbooks/certificates.yml",
-        folder=checkout.folder,
-        config=checkout.folder,
-        collections=checkout.folder / "playbooks/collections",
-    )
-    playbook.finish(made)
+    checkout.make("certs", "ANSIBLE_ARGS=--limit=dev")
+
+
+def test_trust_shows_the_instances_own_port(checkout: Checkout) -> None:
+    certificates(checkout)
     assert "https://localhost:8020/health" in checkout.make("trust", "PORT_OFFSET=20").stdout
     assert "https://localhost:8021/health" in checkout.make("trust", "PORT_OFFSET=20", "LIMIT=test").stdout
 
@@ -220,11 +217,34 @@ def test_restore_without_any_backup_says_so_and_warns_of_nothing(checkout: Check
     assert "WARNING" not in run.stdout + run.stderr
 
 
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("tset", "did you mean: make test"),
+        ("dev-stauts", "did you mean: make dev-status"),
+        ("logs-dev-app", "did you mean: make dev-logs-app"),
+        ("xyzzy", "make alone lists all"),
+        ("it's", "make alone lists all"),
+    ],
+)
+def test_a_misspelt_target_has_a_proposal(checkout: Checkout, typed: str, hint: str) -> None:
+    run = checkout.make(typed, code=2)
+    assert run.stderr.splitlines()[0] == f"There is no target {typed}; {hint}"
+
+
+@pytest.mark.parametrize(("verb", "name"), [("test", "dashtam-test"), ("ci-test", "dashtam-ci")])
+def test_tests_end_with_the_environment_down_and_their_code(checkout: Checkout, verb: str, name: str) -> None:
+    run = checkout.make(verb, "DOWN=1", "ARGS=tests/nowhere", code=2)
+    assert f"\n{name} is down, and was before." in run.stdout
+    assert run.stderr.rstrip().endswith("Error 2"), run.stderr
+    assert " is down" not in checkout.make(verb, "ARGS=tests/nowhere", code=2).stdout
+
+
 def test_looking_writes_nothing(checkout: Checkout) -> None:
     before = tree(checkout.folder)
     for verb in ("status-all", "status", "ls", "plan", "trust"):
         run = checkout.make(verb, code=2 if verb == "trust" and "certs/ca.pem" not in before else 0)
-        assert "changed" not in run.stdout
+        assert not re.search("changed[:=]", run.stdout)
     assert tree(checkout.folder) == before
 
 
@@ -260,3 +280,33 @@ def test_a_wait_for_what_restarts_ends_at_once_with_its_last_lines(
     said = re.search(f"localhost: {name} keeps restarting(, exit code 7)?\nIts last log lines:\n", output)
     assert said, output
     assert f"LOG_LEVEL is wrong\nNext: docker logs {name}\n" in output
+
+
+# Debian's package libnss3-tools.
+@pytest.mark.skipif(not shutil.which("certutil"), reason="no certutil on this machine")
+@pytest.mark.parametrize("present", [False, True])
+def test_the_commands_for_chrome_work_with_and_without_a_database(
+    checkout: Checkout, tmp_path: Path, present: bool
+) -> None:
+    certificates(checkout)
+    commands = re.search(r"libnss3-tools\)\n(.*?)\n\n", checkout.make("trust").stdout, re.DOTALL)
+    assert commands
+    create, trust, distrust = (line.strip() for line in commands[1].splitlines())
+    database = f"sql:{tmp_path}/.pki/nssdb"
+
+    def shell(script: str) -> str:
+        run = subprocess.run(
+            ["sh", "-ec", script],
+            env=os.environ | {"HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return run.stdout
+
+    if present:
+        shell(f'mkdir -p "$HOME/.pki/nssdb"; certutil -d {database} -N --empty-password')
+    shell(f"{create}\n{trust}")
+    assert re.search(r"Local development CA .* C,,", shell(f"certutil -d {database} -L"))
+    shell(f"{create}\n{distrust}")
+    assert " C,," not in shell(f"certutil -d {database} -L")

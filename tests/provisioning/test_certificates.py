@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tests.by_path import load
-from tests.provisioning import playbook
+from tests.provisioning import clean_plan, playbook
 
 SERVICES = ["app", "callback", "postgres", "redis", "fake-schwab"]
 OPENSSL = shutil.which("openssl") or ""
@@ -557,8 +557,8 @@ def test_a_renewal_keeps_the_ca_and_a_new_ca_is_said_loudly(files: Any, tmp_path
     assert "no more than 825" in " ".join(play(tmp_path, "-e", "days=900", code=2).split())
 
 
-def test_how_to_trust_the_ca_tells_what_it_may_sign(made: Made) -> None:
-    known = "{{ dashtam_value_names + ['dashtam_certificates', 'validate_known'] }}"
-    told = json.dumps({"dashtam_certificates": str(made[0] / "certs"), "validate_known": known})
-    said = playbook.finish(playbook.start("playbooks/trust.yml", "-e", told))
+def test_how_to_trust_the_ca_tells_what_it_may_sign(made: Made, tmp_path: Path) -> None:
+    checkout = clean_plan.clone(tmp_path)
+    shutil.copytree(made[0] / "certs", checkout / "certs")
+    said = playbook.finish(playbook.start("playbooks/trust.yml", folder=checkout, config=checkout))
     assert re.search(r"^  signs     only .*\blocalhost\b.*\b127\.0\.0\.0/8\b", said, re.MULTILINE), said
