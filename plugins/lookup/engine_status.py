@@ -105,7 +105,7 @@ def sees(client: docker.APIClient, folder: str) -> bool:
     finally:
         probe.rmdir()
         if container is not None:
-            client.remove_container(container["Id"], force=True)
+            client.remove_container(container["Id"], v=True, force=True)
         with contextlib.suppress(ImageNotFound):
             client.remove_image(image)
     return True

@@ -208,7 +208,7 @@ def make_again(
     config, host = found["Config"], found["HostConfig"]
     change(config, host)
     endpoint = api.create_endpoint_config(aliases=[service])
-    api.remove_container(name, force=True)
+    api.remove_container(name, v=True, force=True)
     made = api.create_container(
         config["Image"],
         config["Cmd"],
@@ -246,7 +246,7 @@ def declared() -> Iterator[dict[str, Any]]:
 def clean() -> None:
     containers = by_hand("ps", "-aq", "--filter", f"label={INSTANCE}.by-hand").split()
     if containers:
-        by_hand("rm", "-f", *containers)
+        by_hand("rm", "-fv", *containers)
     for name in UP:
         confirmed = ("-e", f"clean_confirm={name} clean_backup=false")
         play(*EVERY, "playbooks/clean.yml", "--limit", name, *confirmed)
@@ -504,7 +504,7 @@ def in_memory_changed() -> list[str]:
     redis_cli(TEST, "ACL", "SETUSER", "administrator", "resetpass", ">canary-by-hand")
     by_hand("pause", f"{TEST}-app")
     by_hand("network", "disconnect", f"{TEST}-network", f"{TEST}-callback")
-    by_hand("rm", "-f", f"{TEST}-fake-schwab")
+    by_hand("rm", "-fv", f"{TEST}-fake-schwab")
     return [
         f"{TEST}-app: state: declared running, running paused",
         f"{TEST}-callback: network {TEST}-network: declared connected, running none",
@@ -587,14 +587,14 @@ def test_what_was_stopped_removed_or_emptied(api: docker.APIClient, declared: di
     by_hand("run", "-d", "--name", more, "--network", "none", "--label", f"{INSTANCE}.by-hand", *said, image)
     volume = f"{INSTANCE}_redis_dev_data"
     labels = json.loads(by_hand("volume", "inspect", volume))[0]["Labels"] | {"note": "mine"}
-    by_hand("rm", "-f", f"{DEV}-redis")
+    by_hand("rm", "-fv", f"{DEV}-redis")
     by_hand("volume", "rm", volume)
     said = [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
     by_hand("volume", "create", *said, volume)
     ENV_FILE.unlink()
 
     psql(TEST, "DROP DATABASE dashtam_test WITH (FORCE)", "DROP ROLE dashtam_test_app")
-    by_hand("rm", "-f", f"{CI}-app")
+    by_hand("rm", "-fv", f"{CI}-app")
     restart_postgres(CI)
 
     await_that(lambda: inspected(wedged)["State"]["Health"]["Status"] == "unhealthy")
@@ -626,7 +626,7 @@ def test_what_was_stopped_removed_or_emptied(api: docker.APIClient, declared: di
     assert drift() == [more_left, label_left]
 
     # What a run leaves to a person, or stops at.
-    by_hand("rm", "-f", more, f"{DEV}-redis")
+    by_hand("rm", "-fv", more, f"{DEV}-redis")
     by_hand("volume", "rm", volume)
     text = ENV_FILE.read_text()
     (level,) = re.findall("^LOG_LEVEL=(.*)$", text, re.MULTILINE)

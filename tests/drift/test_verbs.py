@@ -94,7 +94,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     client.create_volume(f"{FIRST}_data", labels=labels(FIRST, "dev"))
     client.create_network(f"{SECOND}-test-network", labels=labels(SECOND, "test"))
     yield Checkout(folder)
-    client.remove_container(container)
+    client.remove_container(container, v=True)
     client.remove_volume(f"{FIRST}_data")
     client.remove_network(f"{SECOND}-test-network")
     client.remove_image(image)

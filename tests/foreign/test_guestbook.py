@@ -113,7 +113,7 @@ def test_a_second_run_changes_nothing(guestbook: Site) -> None:
 
 
 def test_what_is_removed_by_hand_comes_back_with_its_data(guestbook: Site, client: httpx.Client) -> None:
-    docker("rm", "--force", f"{guestbook.name}-postgres", f"{guestbook.name}-app")
+    docker("rm", "--force", "--volumes", f"{guestbook.name}-postgres", f"{guestbook.name}-app")
     passwords = yaml.safe_load((guestbook.folder / "secrets.yml").read_text()).values()
     assert len(passwords) == 2
     said = guestbook.play("playbook.yml", "-vvvvv", "--diff")
