@@ -51,7 +51,9 @@ endef
 
 # $(call containers,environment,services,docker ps' arguments): $$@ becomes their names, or the recipe ends with one line
 define containers
-found=$$(docker ps $(3) --filter 'label=dashtam.checkout=$(CURDIR)' --filter label=dashtam.environment=$(1) \
+owner=$$(sed -n 's/^dashtam_owner_checkout: *//p' env/local.$(1).yml $(if $(INSTANCE),env/local.$(1).$(INSTANCE).yml) 2>/dev/null | tail -n 1 | tr -d \'\"); \
+here=$(call quote,$(CURDIR)); \
+found=$$(docker ps $(3) --filter "label=dashtam.checkout=$${owner:-$$here}" --filter label=dashtam.environment=$(1) \
 	$(foreach service,$(2),--filter label=dashtam.service=$(service)) $(if $(INSTANCE),--filter label=dashtam.instance=$(INSTANCE)) \
 	--format '{{.Names}}' | sort) || exit 1; \
 set -- $$found; \
@@ -154,8 +156,10 @@ dev-logs-app dev-logs-postgres dev-logs-redis dev-logs-callback dev-logs-fake-sc
 dev-shell: ## a shell in the app's container
 	@$(call grouped,$(call container,dev,app); exec docker exec -i $(terminal) "$$1" bash)
 
+# The environment's own, whatever its name
+database = psql -U postgres -AtXc "SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres' ORDER BY oid LIMIT 1"
 dev-db-shell: ## psql as the administrator, over the server's own socket
-	@$(call grouped,$(call container,dev,postgres); exec docker exec -i $(terminal) -u postgres "$$1" psql -U postgres dashtam)
+	@$(call grouped,$(call container,dev,postgres); exec docker exec -i $(terminal) -u postgres "$$1" sh -c $(call quote,exec psql -U postgres "$$($(database))"))
 
 dev-redis-cli: ## redis-cli as the administrator, whom only its own container lets in
 	@$(call grouped,$(call container,dev,redis); exec docker exec -i $(terminal) "$$1" sh /tmp/redis-admin)

@@ -77,7 +77,7 @@ async def owner(owner_engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 @pytest.fixture(scope="session")
 async def runtime_engine(settings: OwnerSettings) -> AsyncIterator[AsyncEngine]:
-    engine = create_async_engine(sqlalchemy_url(settings.runtime), pool_size=1)
+    engine = create_async_engine(sqlalchemy_url(settings.runtime), pool_size=1, pool_pre_ping=True)
     yield engine
     await engine.dispose()
 
@@ -85,9 +85,15 @@ async def runtime_engine(settings: OwnerSettings) -> AsyncIterator[AsyncEngine]:
 @pytest.fixture
 async def runtime(runtime_engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """The connection of the app's role, in a transaction that is rolled back."""
+    before = asyncio.all_tasks()
     async with runtime_engine.connect() as connection:
         await connection.begin()
         yield connection
+        # What a failed test has left running would go on in the next ones, with which it shares a loop.
+        left = asyncio.all_tasks() - before - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
         await connection.rollback()
 
 

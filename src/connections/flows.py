@@ -7,8 +7,8 @@ that no other has. Redis has hashes of both as keys, and forgets after ten minut
 A record is encrypted and authenticated together with its Redis key and its end (:mod:`src.core.encryption`).
 Whoever reaches Redis can neither read it nor write one that is accepted, nor use it under another key, for
 another user or after its ten minutes. They can remove records, and within the ten minutes write back one that
-was used. That lets nobody finish who does not know the state and have the browser's cookie, and a provider
-accepts its code only once (RFC 6749, 4.1.2).
+was used: a link could then be opened a second time, by somebody who knows it. A provider accepts its code
+only once (RFC 6749, 4.1.2).
 
 So nobody can finish in their own browser what began in another. What this cannot prevent: whoever sends their
 link, unopened, to somebody else is connected to that person's account if the person agrees on the provider's

@@ -47,12 +47,17 @@ def client_address(request: Request) -> str:
 
 
 def network_of(host: str) -> str:
-    """An address, of IPv6 the /64, as one key for counting; whatever else it is, as it is."""
+    """An address, of IPv6 the /64, as one key for counting; whatever else it is, as it is.
+
+    An IPv4 address in IPv6's notation, as some proxies write it, is that IPv4 address (RFC 4291, 2.5.5.2).
+    """
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return host
-    if address.version == 6:
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped:
+            return str(address.ipv4_mapped)
         return str(ipaddress.ip_network((address.packed, 64), strict=False))
     return host
 

@@ -8,8 +8,8 @@ since removing one is enough. Somebody who reaches Redis with the app's rights c
   passwords lock an account all the same: PostgreSQL counts them;
 - see how often something is tried. Names are hashed, but who guesses an address can recognize its hash, also
   among the unknown addresses (:mod:`src.accounts.attempts`);
-- raise counters or remove flows, so that people are refused until Redis forgets: after at most an hour, and
-  for an address without an account after 30 days;
+- raise counters, remove flows or fill the memory, so that people are refused until somebody removes what was
+  written;
 - remove the lock of a refresh (:mod:`src.connections.refresh_lock`), so that two run at once and a provider
   that rotates refresh tokens may end the connection, or hold it, so that a refresh is answered with 503.
 

@@ -109,6 +109,23 @@ def test_a_request_that_drips_is_cut_off(
     assert time.monotonic() - begun < 10
 
 
+def test_who_does_not_read_the_answers_is_cut_off(
+    address: str, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_limits, "REQUEST", 1.0)
+    plain = socket.socket()
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    plain.settimeout(GONE)
+    plain.connect(("127.0.0.1", urlsplit(address).port or 0))
+    with context.wrap_socket(plain, server_hostname="localhost") as connection:
+        begun = time.monotonic()
+        # Until the server has closed; a send that it leaves waiting would end in a TimeoutError.
+        with pytest.raises((ConnectionError, ssl.SSLError)):
+            while time.monotonic() - begun < GONE:
+                connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 100)
+    assert httpx2.get(address, verify=context, timeout=5).status_code == 200
+
+
 def test_a_connection_that_is_used_no_more_is_closed(address: str, context: ssl.SSLContext) -> None:
     begun = time.monotonic()
     assert b"HTTP/1.1 200 OK" in talk(address, context, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -148,7 +165,9 @@ def test_a_body_is_limited(address: str, context: ssl.SSLContext, size: int, chu
     assert response.status_code == (200 if size <= MAX_BODY else 413)
 
 
-def test_more_connections_than_files(context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_requests_than_are_served_at_a_time(
+    context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 5)
     with served(application()) as address, ExitStack() as stack:
         for _ in range(5):
