@@ -3,7 +3,8 @@
     python -m src.start [--reload]
 
 The process that serves requests is a new program in the same process: its environment has no owner's
-credentials, and neither has its memory. ``--reload`` restarts it when a file of the source changes.
+credentials, and neither has its memory. The container's own environment keeps them: whoever runs code in the
+container can read them there. ``--reload`` restarts it when a file of the source changes.
 """
 
 import argparse
@@ -73,7 +74,7 @@ def main() -> NoReturn:
     parser = argparse.ArgumentParser(prog="python -m src.start")
     parser.add_argument("--reload", action="store_true", help="restart when the source changes")
     arguments = parser.parse_args()
-    # A container's first process has no default reaction to SIGTERM: stopping while waiting would take 10 s.
+    # Without an init a container's first process has no default reaction to SIGTERM: stopping would take 10 s.
     # At once, not by an exception: one raised inside an import may be swallowed, and the server rolls back.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
     logs.configure("INFO")

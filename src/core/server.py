@@ -13,7 +13,7 @@ Own = TypeVar("Own", bound=ServerSettings)
 
 # Bytes. A browser sends all cookies of `localhost`, whatever the port.
 MAX_HEADERS = 32 * 1024
-# Requests on more connections are answered with 503. Each is an open file, of which a process mostly has 1024.
+# Requests on more connections are answered with 503. Each is an open file; a process mostly has 1024.
 MAX_CONNECTIONS = 900
 
 SOURCE = Path(__file__).resolve().parent.parent
