@@ -74,7 +74,7 @@ def main() -> NoReturn:
     parser = argparse.ArgumentParser(prog="python -m src.start")
     parser.add_argument("--reload", action="store_true", help="restart when the source changes")
     arguments = parser.parse_args()
-    # Without an init a container's first process has no default reaction to SIGTERM: stopping would take 10 s.
+    # Without an init a first process has no default reaction to SIGTERM: stopping would take 10 s.
     # At once, not by an exception: one raised inside an import may be swallowed, and the server rolls back.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
     logs.configure("INFO")

@@ -52,13 +52,13 @@ def exclusive(labels: Mapping[str, str], patience: float = PATIENCE) -> Iterator
     shares an engine from elsewhere is not held up.
 
     :param patience: seconds to wait for another holder.
-    :raises EngineError: another run held it for longer.
+    :raises EngineError: another run held it for longer, or this run was killed meanwhile.
     """
     which = json.dumps([engine.address().host, sorted(labels.items())])
     # Beside the folder that Ansible makes for this run; it is the user's own.
     folder = Path(C.DEFAULT_LOCAL_TMP).parent
     path = folder / f"dashtam.stack-{hashlib.sha256(which.encode()).hexdigest()[:16]}.lock"
-    waiting, until = False, time.monotonic() + patience
+    run, waiting, until = os.getppid(), False, time.monotonic() + patience
     with path.open("a") as stream:
         while True:
             try:
@@ -71,7 +71,12 @@ def exclusive(labels: Mapping[str, str], patience: float = PATIENCE) -> Iterator
                         f"Nothing was touched. Wait for it or stop it (fuser {path} shows its process)."
                     ) from None
                 if not waiting:
-                    display.display("Another run is changing these containers. Waiting for it to end ...")
+                    waits = "Another run is changing these containers. Waiting for it to end ..."
+                    display.display(waits, stderr=True)  # what is asked for may be JSON
                 waiting = True
                 time.sleep(PAUSE)
+        if os.getppid() != run:
+            raise engine.EngineError(
+                "The run was killed while it waited for another one. Nothing was touched."
+            )
         yield Turn(stream)

@@ -122,10 +122,10 @@ def test_who_does_not_read_the_answers_is_cut_off(
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     plain.settimeout(GONE)
     plain.connect(("127.0.0.1", urlsplit(address).port or 0))
-    with context.wrap_socket(plain, server_hostname="localhost") as connection:
-        # Until the server has closed; a send that it leaves waiting would end in a TimeoutError.
-        with pytest.raises((ConnectionError, ssl.SSLError)):
-            send_for_ever(connection)
+    # Until the server has closed; a send that it leaves waiting would end in a TimeoutError.
+    closed = pytest.raises((ConnectionError, ssl.SSLError))
+    with context.wrap_socket(plain, server_hostname="localhost") as connection, closed:
+        send_for_ever(connection)
     assert httpx2.get(address, verify=context, timeout=5).status_code == 200
 
 

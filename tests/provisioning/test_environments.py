@@ -1,6 +1,7 @@
 """What playbooks/plan.yml shows for dev, test and ci, row by row of the specification. No engine."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -426,3 +427,11 @@ def test_one_switch_makes_an_environment_disposable(declared: Declared, tmp_path
     # Its mode is another matter.
     before, after = (each["dev"]["containers"]["app"]["env"] for each in (declared, found))
     assert before == after
+
+
+def test_every_value_that_the_template_of_a_persons_file_names_may_be_set() -> None:
+    template = (ROOT / "templates/local.yml.j2").read_text(encoding="utf-8")
+    variables = yaml.safe_load((ROOT / "playbooks/environment/vars/main.yml").read_text(encoding="utf-8"))
+    named = set(re.findall(r"^# ([A-Z][A-Z0-9_]*):", template, re.MULTILINE))
+    assert named
+    assert named - set(variables["dashtam_value_names"]) == set()

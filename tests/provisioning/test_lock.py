@@ -57,7 +57,7 @@ def test_who_waits_is_told_so_and_sees_that_something_was_changed(capsys: pytest
     with lock.exclusive(LABELS) as turn:
         assert turn.number == 1
     process.join()
-    assert "Another run is changing these containers. Waiting" in capsys.readouterr().out
+    assert "Another run is changing these containers. Waiting" in capsys.readouterr().err
 
 
 def test_another_environments_lock_is_another_one(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,7 +66,7 @@ def test_another_environments_lock_is_another_one(capsys: pytest.CaptureFixture[
         assert turn.number == 0
     process.kill()
     process.join()
-    assert "Waiting" not in capsys.readouterr().out
+    assert "Waiting" not in capsys.readouterr().err
 
 
 def test_a_killed_holder_frees_it() -> None:

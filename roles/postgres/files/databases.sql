@@ -187,7 +187,7 @@ FROM (SELECT 'pg_hba.conf in the data directory', 'the same as the server reads'
      ) AS differences (what, declared, running, statement)
 :run
 
--- The container's command writes it at each start, as root.
+-- The container's command writes it at each start.
 SELECT :columns
 FROM (SELECT 'pg_hba.conf', coalesce(string_agg(line, '; ') FILTER (WHERE ours), 'nothing else'),
              coalesce(string_agg(line, '; ') FILTER (WHERE NOT ours), 'nothing in its place'), NULL

@@ -8,8 +8,8 @@ tab=$(printf '\t')
 admin() { sh /tmp/redis-admin -e "$@"; }
 now() { admin CONFIG GET '*' && admin ACL LIST; }
 answer=$(timeout 10 sh /tmp/redis-admin -e PING 2>&1) || { printf '%s\n' "${answer:-no answer within 10 s}"; exit 1; }
-# A container that was made by hand has not been waited for. What it has now counts as what it started with.
-[ -s "$1" ] || now >"$1"
+# Nobody has asked it since it started. What it has now counts as what it started with.
+[ -s "$1" ] || { now >"$1.$$" && mv "$1.$$" "$1"; }
 # Names and values are lines in turn, and then each user is a line. An older name says the same again.
 now | awk -v OFS="$tab" '
     FNR == 1 {value = 0}
@@ -47,5 +47,6 @@ now | awk -v OFS="$tab" '
             esac </dev/null
         done
     else
-        cat
+        # A password can be guessed from its hash.
+        sed 's/#[0-9a-f]\{64\}/#***/g'
     fi

@@ -11,7 +11,8 @@ printf '%s\n' "export REDISCLI_AUTH=$administrator" 'exec redis-cli --user admin
 {
     echo 'user default off resetpass resetkeys resetchannels -@all'
     echo "user administrator on #$(printf '%s' "$administrator" | sha256) ~* &* +@all"
-    echo "user $REDIS_USER on #$(printf '%s' "$REDIS_PASSWORD" | sha256) resetkeys resetchannels -@all $REDIS_RULES"
+    # Not echo: of some shells it takes a backslash for more than that.
+    printf '%s\n' "user $REDIS_USER on #$(printf '%s' "$REDIS_PASSWORD" | sha256) resetkeys resetchannels -@all $REDIS_RULES"
 } >/tmp/redis-users.acl
 # The server may run as another user. It has hashes alone.
 chmod 644 /tmp/redis-users.acl
