@@ -67,6 +67,13 @@ def test_two_at_the_same_time() -> None:
     as_declared()
 
 
+def test_what_is_switched_off_is_removed_by_the_run_that_changes_the_rest() -> None:
+    playbook.finish(playbook.start(*DEV, "-e", "dashtam_fake_schwab=true"))
+    assert "runs-dev-fake-schwab" in states()
+    playbook.finish(playbook.start(*DEV))
+    as_declared()
+
+
 def test_a_run_killed_while_it_replaces_containers_is_healed_by_the_next() -> None:
     killed(playbook.start(*DEV, "-e", "LOG_LEVEL=DEBUG"))
     # At once: the worker of the killed run is still at it.
