@@ -165,7 +165,7 @@ dev-redis-cli: ## redis-cli as the administrator, whom only its own container le
 	@$(call grouped,$(call container,dev,redis); exec docker exec -i $(terminal) "$$1" sh /tmp/redis-admin)
 
 ##@ Database
-.PHONY: migrate migrate-create migrate-down rotate-keys backup restore
+.PHONY: migrate migrate-create migrate-down rotate-keys rotate-secrets backup restore
 migrate: ## bring dev's schema to the newest revision
 	@$(call grouped,$(call container,dev,app); exec docker exec "$$1" python -m src.core.migrate upgrade $(REVISION))
 
@@ -188,6 +188,9 @@ migrate-merge: venv ## a revision that joins two heads, after two branches each 
 
 rotate-keys: ## re-encrypt dev's stored tokens under the first key of ENCRYPTION_KEY
 	@$(call grouped,$(call container,dev,app); exec docker exec "$$1" python -m src.core.rotate_encryption_keys)
+
+rotate-secrets: engine ## new passwords and keys for dev, data kept; everybody logs in again
+	@$(call play,playbooks/rotate.yml)
 
 backup: engine ## dev's database into backups/, verified
 	@$(call play,playbooks/backup.yml --limit dev)

@@ -42,6 +42,7 @@ LIFE: list[tuple[str, tuple[str, ...], int]] = [
     ("dev", (), 0),
     ("test", INIT, 0),
     ("test", (*OWN_INVENTORY["ci"], *INIT), 0),
+    ("rotate", (), 0),
     ("status", (), 0),
     ("ls", (), 0),
     ("drift", (), 0),

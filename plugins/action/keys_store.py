@@ -94,6 +94,26 @@ def complete(
     }, generated
 
 
+def renewed(
+    stored: Mapping[str, str], names: Mapping[str, Mapping[str, Any]], given: Mapping[str, str], renewal: str
+) -> dict[str, str]:
+    """The stored secrets with other values, of those that nobody gives; what nobody asks for stays.
+
+    :param renewal: ``begin`` makes new values. One of the kind ``keyring`` is put before its old ones, which
+        still decrypt what they have encrypted. ``finish`` leaves a keyring its first value alone.
+    """
+    values = dict(stored)
+    for name, kind in names.items():
+        if name in stored and name not in given:
+            keyring = bool(kind.get("keyring"))
+            if renewal == "begin":
+                new = generate(kind["kind"], kind.get("length"))
+                values[name] = f"{new},{stored[name]}" if keyring else new
+            elif keyring:
+                values[name] = stored[name].split(",")[0]
+    return values
+
+
 def appended(text: str, generated: Mapping[str, str]) -> str:
     """The file's text with the generated values below; what is there stays, comments too."""
     head = text if text.strip() else HEADER
@@ -110,24 +130,29 @@ def provide(
     may_generate: bool,
     refusal: str,
     dry_run: bool,
+    renewal: str = "",
 ) -> tuple[dict[str, str], bool]:
     """All values, and whether the file was (or, in a dry run, would be) changed."""
     if not dry_run:
         private_files.make_parents(path.parent)
     with private_files.locked(path.parent) if path.parent.is_dir() else contextlib.nullcontext():
         text = read_text(path)
-        values, generated = complete(parse(path, text), names, given)
+        stored = parse(path, text)
+        renewing = bool(renewal) and (other := renewed(stored, names, given, renewal)) != stored
+        if renewing:
+            stored, text = other, appended("", other)
+        values, generated = complete(stored, names, given)
         lost = [name for name in generated if not names[name].get("replaceable")]
         if lost and not may_generate:
             what = f"has no {', '.join(lost)}" if text else "is missing"
             raise Problem(f"{path} {what}. {refusal}".strip())
         loose = bool(text) and path.stat().st_mode & 0o077 != 0
         if not dry_run:
-            if generated:
+            if generated or renewing:
                 private_files.write(path, appended(text, generated))
             elif loose:
                 path.chmod(0o600)
-        return values, bool(generated) or loose
+        return values, bool(generated) or renewing or loose
 
 
 class ActionModule(ActionBase):
@@ -145,6 +170,7 @@ class ActionModule(ActionBase):
                 "given": {"type": "dict", "default": {}},
                 "may_generate": {"type": "bool", "default": True},
                 "refusal": {"type": "str", "default": ""},
+                "renewal": {"type": "str", "default": "", "choices": ["", "begin", "finish"]},
             }
         )
         # A symbolic link stays one: what it points to is replaced.
@@ -159,6 +185,7 @@ class ActionModule(ActionBase):
                 may_generate=arguments["may_generate"],
                 refusal=arguments["refusal"],
                 dry_run=bool(self._task.check_mode),
+                renewal=arguments["renewal"],
             )
         except Problem as problem:
             result.update(problem=str(problem))

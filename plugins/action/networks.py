@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Any
 
 import docker
 from ansible.plugins.action import ActionBase
-from ansible_collections.dashtam.stack.plugins.module_utils import engine
-from docker.errors import APIError
+from ansible_collections.dashtam.stack.plugins.module_utils import engine, lock
 
 DOCUMENTATION = """
 name: networks
@@ -23,6 +21,12 @@ options:
         differs is removed, the containers on it are disconnected, and it is created again.
     type: list
     elements: dict
+    required: true
+  lock:
+    description:
+      - The labels whose containers one run at a time changes, as for C(container_apply). An engine that is
+        asked twice at the same time makes two networks of one name.
+    type: dict
     required: true
 """
 
@@ -54,10 +58,14 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the module-like result, see RETURN."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        option = {"type": "list", "elements": "dict", "required": True, "options": OPTIONS}
-        _, arguments = self.validate_argument_spec(argument_spec={"networks": option})
+        _, arguments = self.validate_argument_spec(
+            argument_spec={
+                "networks": {"type": "list", "elements": "dict", "required": True, "options": OPTIONS},
+                "lock": {"type": "dict", "required": True},
+            }
+        )
         wanted = {network["name"]: network for network in arguments["networks"]}
-        with engine.client() as client:
+        with lock.exclusive(arguments["lock"]), engine.client() as client:
             found = {each["Name"]: each for each in client.networks() if each["Name"] in wanted}
             for name, has in found.items():
                 if (has["Labels"] or {}) != wanted[name]["labels"]:
@@ -74,12 +82,7 @@ class ActionModule(ActionBase):
 
 def _create(client: docker.APIClient, name: str, internal: bool, labels: dict[str, str]) -> None:
     # Address range and IPv6 stay the engine's own: a range of ours could collide with a VPN's.
-    try:
-        client.create_network(name, driver="bridge", internal=internal, labels=labels, check_duplicate=True)
-    except APIError as error:
-        if error.status_code != HTTPStatus.CONFLICT:
-            raise
-        # Another run has made it meanwhile. Whether as it is declared, the next comparison finds out.
+    client.create_network(name, driver="bridge", internal=internal, labels=labels, check_duplicate=True)
 
 
 def _remove(client: docker.APIClient, network: str) -> None:

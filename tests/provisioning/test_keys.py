@@ -219,6 +219,27 @@ def test_a_fault_in_a_persons_file_is_one_line_without_the_value(path: Path, tex
     assert "\n" not in str(caught.value)
 
 
+def test_a_renewal_makes_other_values_and_keeps_a_keyrings_old_one_until_it_is_finished(path: Path) -> None:
+    names = NAMES | {"KEYRING": {"kind": "base64_32", "keyring": True}}
+    before, _ = provide(path, names=names, may_generate=True)
+    given = {"TOKEN": "of a person"}
+    begun, changed = provide(path, names=names, given=given, renewal="begin", may_generate=False)
+    assert changed
+    assert {name for name in names if begun[name] != before[name]} == set(names)
+    assert begun["TOKEN"] == "of a person"
+    new, old = begun["KEYRING"].split(",")
+    assert (old, len(base64.urlsafe_b64decode(new))) == (before["KEYRING"], 32)
+    again, _ = provide(path, names=names, given=given, renewal="begin")
+    assert again["KEYRING"].endswith(f",{begun['KEYRING']}")
+    finished, changed = provide(path, names=names, given=given, renewal="finish")
+    assert changed
+    assert finished == again | {"KEYRING": again["KEYRING"].split(",")[0]}
+    assert provide(path, names=names, given=given, renewal="finish") == (finished, False)
+    # What a person gives was not renewed in the file.
+    assert provide(path, names=names)[0]["TOKEN"] == before["TOKEN"]
+    assert mode(path) == 0o600
+
+
 PLAY = """
 - name: Keys
   hosts: localhost
