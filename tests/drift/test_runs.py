@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import docker
 import pytest
+import yaml
 
 from tests.by_path import ROOT
 from tests.provisioning import playbook
@@ -71,6 +72,27 @@ def test_what_is_switched_off_is_removed_by_the_run_that_changes_the_rest() -> N
     playbook.finish(playbook.start(*DEV, "-e", "dashtam_fake_schwab=true"))
     assert "runs-dev-fake-schwab" in states()
     playbook.finish(playbook.start(*DEV))
+    as_declared()
+
+
+def psql(statement: str) -> str:
+    command = ["docker", "exec", "-u", "postgres", "runs-dev-postgres", "psql", "-qAtX", "-U", "postgres"]
+    return subprocess.check_output([*command, "-d", "dashtam", "-c", statement], text=True)
+
+
+def test_new_secrets_keep_the_data() -> None:
+    path = ROOT / "env/.secrets.dev.runs.yml"
+    before = yaml.safe_load(path.read_text())
+    psql("CREATE TABLE kept AS SELECT 42 AS answer")
+    output = playbook.finish(playbook.start("-e", COPY, "playbooks/rotate.yml", "-v"))
+    after = yaml.safe_load(path.read_text())
+    assert after.keys() == before.keys()
+    assert {name for name in before if after[name] == before[name]} == set()
+    # A keyring would have a comma: the old key is gone.
+    assert len(after["ENCRYPTION_KEY"]) == len(before["ENCRYPTION_KEY"])
+    assert [value for value in (before | after).values() if value in output] == []
+    assert psql("SELECT answer FROM kept") == "42\n"
+    psql("DROP TABLE kept")
     as_declared()
 
 
