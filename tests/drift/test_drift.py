@@ -505,11 +505,14 @@ def in_memory_changed() -> list[str]:
     by_hand("pause", f"{TEST}-app")
     by_hand("network", "disconnect", f"{TEST}-network", f"{TEST}-callback")
     by_hand("rm", "-fv", f"{TEST}-fake-schwab")
+    # Its health check asks as the administrator, too.
+    await_that(lambda: inspected(f"{TEST}-redis")["State"]["Health"]["Status"] == "unhealthy")
     return [
         f"{TEST}-app: state: declared running, running paused",
         f"{TEST}-callback: network {TEST}-network: declared connected, running none",
         f"{TEST}-callback: alias callback: declared present, running none",
         f"{TEST}-fake-schwab: container: declared present, running missing",
+        f"{TEST}-redis: health: declared healthy, running unhealthy (a run shows its log)",
         f"{TEST}-postgres: role dashtam_test_user: createdb: declared yes, running no",
         f"{TEST}-postgres: setting dashtam.disposable, database dashtam_test: declared on, running none",
         f"{TEST}-postgres: setting work_mem, ALTER SYSTEM: declared 4096kB, running 2MB",
