@@ -23,7 +23,6 @@ import docker
 import pytest
 
 from tests import collection
-from tests.by_path import ROOT
 from tests.provisioning import clean_plan, playbook
 
 pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="no make on this machine")
@@ -70,7 +69,7 @@ def an_image(client: docker.APIClient) -> str:
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     folder = clean_plan.clone(tmp_path_factory.mktemp("verbs"))
-    shutil.copy(ROOT / "Makefile", folder)
+    clean_plan.add_make(folder)
     (folder / ".venv").symlink_to(Path(playbook.COMMAND).parents[1])
 
     def labels(instance: str, environment: str) -> dict[str, str]:

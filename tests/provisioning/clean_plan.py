@@ -36,6 +36,13 @@ def clone(folder: Path) -> Path:
     return checkout
 
 
+def add_make(folder: Path) -> None:
+    """Put what make reads into a clone."""
+    for name in ("Makefile", "tests/targets.mk"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+
+
 def show(checkout: Path, *arguments: str) -> str:
     """Return what the plan prints there for all environments, with no engine and no variable of a CI job."""
     names = yaml.safe_load((ROOT / "playbooks/environment/vars/main.yml").read_text())["dashtam_value_names"]

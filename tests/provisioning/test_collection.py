@@ -105,7 +105,7 @@ def test_a_playbook_without_hosts_is_no_success(name: str, tmp_path: Path) -> No
 @pytest.mark.skipif(not shutil.which("make"), reason="no make on this machine")
 def test_make_works_in_a_folder_that_everybody_can_write_to(tmp_path: Path) -> None:
     copy = clean_plan.clone(tmp_path)
-    shutil.copy(ROOT / "Makefile", copy)
+    clean_plan.add_make(copy)
     (copy / ".venv").symlink_to(Path(playbook.COMMAND).parents[1])
     copy.chmod(0o777)
     run = subprocess.run(
@@ -124,7 +124,7 @@ def test_make_works_in_a_folder_that_everybody_can_write_to(tmp_path: Path) -> N
 @pytest.mark.skipif(not shutil.which("make"), reason="no make on this machine")
 def test_arguments_for_pytest_are_text(tmp_path: Path) -> None:
     copy = clean_plan.clone(tmp_path)
-    shutil.copy(ROOT / "Makefile", copy)
+    clean_plan.add_make(copy)
     (copy / ".venv").symlink_to(Path(playbook.COMMAND).parents[1])
     arguments = f'-k \'a{{{{ lookup("ansible.builtin.pipe", "touch {tmp_path}/ran") }}}} \\ b'
     # Nothing before the refusal asks an engine.
@@ -144,7 +144,7 @@ def test_arguments_for_pytest_are_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", ["test", "ci-test"])
 def test_no_arguments_for_pytest_select_all(tmp_path: Path, target: str) -> None:
     copy = clean_plan.clone(tmp_path)
-    shutil.copy(ROOT / "Makefile", copy)
+    clean_plan.add_make(copy)
     (copy / ".venv").symlink_to(Path(playbook.COMMAND).parents[1])
     run = subprocess.run(
         ["make", "--old-file=engine", target],

@@ -114,7 +114,7 @@ def test_every_folder_of_tests_has_a_runner() -> None:
     }
     runs = plugin.pytest_runs("", str(ROOT))
     # The others bring environments of their own up, which takes minutes: a target of the Makefile each.
-    targets = set(re.findall(r"tests/pytest\.ini (tests/\w+) ", (ROOT / "Makefile").read_text()))
+    targets = set(re.findall(r"tests/pytest\.ini (tests/\w+) ", (ROOT / "tests/targets.mk").read_text()))
     assert folders == targets | {*runs["container"], *runs["host"]}
 
 

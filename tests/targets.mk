@@ -1,0 +1,89 @@
+# What make has for tests and checks; the Makefile includes it.
+
+##@ Tests
+.PHONY: test verify test-up test-setup test-down test-rebuild test-status test-verify test-unit test-integration test-smoke test-drift test-check test-foreign ci-test molecule bench lint
+test: engine ## all tests, with coverage, beside a running dev; ARGS="-k name" selects; DOWN=1 takes it down afterwards
+	$(call tested,test,playbooks/test.yml $(call pytest_args,$(ARGS)))
+
+verify: engine ## count what SECURITY.md says was measured, and write its table (minutes)
+	@$(MAKE) --no-print-directory test ARGS="$$(.venv/bin/python -m tests.verify paths)"
+	@.venv/bin/python -m tests.verify table reports/test$(if $(INSTANCE),.$(INSTANCE) --instance $(INSTANCE)) --write
+
+test-unit: venv ## the tests that need no engine
+	@.venv/bin/python -m pytest -c tests/pytest.ini --rootdir=. tests/unit $(ARGS)
+
+test-integration: engine ## those that need PostgreSQL and Redis
+	$(call tested,test,playbooks/test.yml $(call pytest_args,tests/integration $(ARGS)))
+
+test-smoke: engine ## those that ask the running containers
+	$(call tested,test,playbooks/test.yml $(call pytest_args,tests/smoke $(ARGS)))
+
+test-verify: engine ## the test environment is up and right; its database stays as it is
+	@$(call play,playbooks/test.yml $(call steps,"pytest") $(call pytest_args,tests/smoke $(ARGS)))
+
+test-up: engine ## the test environment, up and ready
+	@$(call play,playbooks/test.yml $(call steps,))
+
+test-setup: engine ## the same, with a clean database
+	@$(call play,playbooks/test.yml $(call steps,"init"))
+
+test-down: engine ## the test environment gone
+	@$(call play,playbooks/down.yml --limit test)
+
+test-rebuild: engine ## rebuild its images, then start it
+	@$(call play,playbooks/test.yml $(call steps,) -e images_rebuild=true)
+
+test-status: engine ## what runs of it
+	@$(call play,$(status) --limit test)
+
+test-drift: engine ## what is changed by hand is found and repaired (minutes)
+	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini tests/drift $(ARGS))
+
+test-check: engine ## what --check predicts is what then changes, and it changes nothing itself (minutes)
+	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini tests/check_mode --numprocesses=2 --dist=loadfile $(ARGS))
+
+test-foreign: engine ## the roles as they are, for somebody else's application (minutes)
+	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini tests/foreign $(ARGS))
+
+ci-test: engine ## all tests in the ci environment
+	$(call tested,ci,$(ci) playbooks/test.yml $(call pytest_args,$(ARGS)))
+
+molecule: engine ## every role and environment by itself: converged, judged from outside, broken, repaired; SCENARIO=roles/redis/molecule/default
+	@$(call grouped,sh .config/molecule/all $(addsuffix /molecule.yml,$(SCENARIO)))
+
+bench: engine ## how long it takes, beside docker compose (half an hour); ROUNDS=3 ONLY=cold,second,change,down,again,test-file,...
+	@$(call grouped,.venv/bin/python -m benchmarks $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)))
+
+lint: venv ## all checks: lint-python, lint-types, lint-yaml, lint-shell, lint-spelling, lint-workflows, lint-ansible
+	@$(MAKE) --no-print-directory --keep-going $(lints)
+
+# .pre-commit-config.yaml names the same ones.
+lints = lint-python lint-types lint-yaml lint-shell lint-spelling lint-workflows lint-ansible
+.PHONY: $(lints)
+$(lints): venv
+check = echo $(call quote,$(1)); PATH="$(CURDIR)/.venv/bin:$$PATH"; $(1)
+# Those with another shell's first line are not shell scripts; those that are handed to a shell have no such line.
+scripts = { git grep -lE '^\#!/(usr/)?bin/(env )?(ba)?sh'; git ls-files '*.sh'; } | sort -u
+
+lint-python:
+	@$(call check,ruff check --quiet && ruff format --check --quiet)
+
+lint-types:
+	@$(call check,mypy)
+
+lint-yaml:
+	@$(call check,yamllint --strict .)
+
+lint-shell:
+	@$(call check,$(scripts) | xargs shellcheck)
+
+lint-spelling:
+	@$(call check,git ls-files | xargs codespell)
+
+# actionlint is no Python package; CI installs it.
+lint-workflows:
+	@$(call check,zizmor --offline --quiet .github)
+	@if command -v actionlint >/dev/null; then $(call check,actionlint); else echo 'actionlint is not installed: CI runs it'; fi
+
+lint-ansible:
+	@$(call check,ansible-lint -q)
