@@ -29,7 +29,7 @@ PAUSE = 0.2
 
 @dataclass(frozen=True)
 class Turn:
-    """Somebody's turn to change an environment; the lock's file has a byte for each change that was begun."""
+    """A turn to change an environment; the lock's file has a byte for each change that was begun."""
 
     stream: IO[str]
 

@@ -45,7 +45,7 @@ def test_the_plan_is_the_committed_one(plans: dict[str, str], environment: str) 
             "what is declared now",
         )
     )
-    assert not difference, f"if this is meant, {clean_plan.COMMAND} writes it anew\n{difference}"
+    assert not difference, f"if this is meant, {clean_plan.COMMAND} writes the new one\n{difference}"
 
 
 def test_there_is_a_plan_for_each_environment_and_no_other(plans: dict[str, str]) -> None:

@@ -135,7 +135,7 @@ async def test_a_ticket_is_for_its_own_flow_only(
     other_user: User,
     provider: Provider,
 ) -> None:
-    """Somebody's genuine ticket does not open a victim's flow, whatever Redis says it is for."""
+    """Another user's genuine ticket does not open a victim's flow, whatever Redis says it is for."""
     others = await factories.provider(session, other_user)
     victim, attacker = [
         dict(parse_qsl(urlsplit((await flow.start(whose, what))["auth_url"]).query))
