@@ -37,7 +37,7 @@ def clone(folder: Path) -> Path:
 
 
 def add_make(folder: Path) -> None:
-    """Put what make reads into a clone."""
+    """Put what make reads into a clone, which has playbooks/*.mk already."""
     for name in ("Makefile", "tests/targets.mk"):
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
