@@ -8,14 +8,15 @@ from fastapi.routing import iter_route_contexts
 
 from src.accounts import mail
 from src.api import auth, authorization, password_resets, provider_types, providers, relay
-from src.core import logs, problems
+from src.core import logs
 from src.core.config import Settings, load
 from src.core.database import create_engine, create_sessions
-from src.core.encryption import Keyring
-from src.core.health import Health, Readiness, readiness
 from src.core.redis import create_redis
-from src.core.requests import RequestMiddleware
-from src.core.revisions import heads
+from src.core.schema.revisions import heads
+from src.core.security.encryption import Keyring
+from src.core.web import problems
+from src.core.web.health import Health, Readiness, readiness
+from src.core.web.requests import RequestMiddleware
 from src.provider_types import define_all
 
 

@@ -20,13 +20,13 @@ import asyncpg
 
 from src.core import logs
 from src.core.config import ConfigurationError, OwnerSettings, Settings, load
-from src.core.encrypted_rows import require_keys
-from src.core.encryption import Keyring
-from src.core.revisions import heads
-from src.core.server import command_line, uvicorn_options
-from src.core.wait import DatabaseUnavailableError, wait_for_database
+from src.core.schema.revisions import heads
+from src.core.schema.wait import DatabaseUnavailableError, wait_for_database
+from src.core.security.encrypted_rows import require_keys
+from src.core.security.encryption import Keyring
+from src.core.web.server import command_line, uvicorn_options
 
-MIGRATE = "src.core.migrate"
+MIGRATE = "src.core.schema.migrate"
 OWNERS_VARIABLES = ("DATABASE_URL", "POSTGRES_USER", "POSTGRES_PASSWORD")
 
 logger = logging.getLogger(__name__)

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from tests.by_path import ROOT
 
-POLICY = "src/core/test_database_policy.py"
-CONNECTED = "src/core/test_databases.py"
-REBUILD = "src/core/test_database_rebuild.py"
+POLICY = "src/core/test_databases/policy.py"
+CONNECTED = "src/core/test_databases/clones.py"
+REBUILD = "src/core/test_databases/rebuild.py"
 UNIT = ("tests/unit/core/test_test_database_policy.py",)
 # On scratch servers, as only PostgreSQL knows what is connected.
 GUARD = ("tests/guard/test_refusals.py", "-k", "pooler or user or superuser or mark or server or database")

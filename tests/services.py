@@ -21,9 +21,9 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 
-from src.core import test_databases
 from src.core.config import OwnerSettings, Settings, load
 from src.core.database import sqlalchemy_url
+from src.core.test_databases import clones
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 # Clones for tests that commit or migrate, beyond any number of workers.
@@ -40,9 +40,9 @@ def of_database(name: str) -> OwnerSettings:
 @pytest.fixture(scope="session")
 def settings() -> Iterator[OwnerSettings]:
     """Where this worker's tests find their schema."""
-    name = asyncio.run(test_databases.clone(os.environ, WORKER))
+    name = asyncio.run(clones.clone(os.environ, WORKER))
     yield of_database(name)
-    asyncio.run(test_databases.drop(os.environ, WORKER))
+    asyncio.run(clones.drop(os.environ, WORKER))
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def app_settings(settings: OwnerSettings, redis_prefix: str) -> Settings:
 @pytest.fixture
 async def scratch() -> AsyncIterator[OwnerSettings]:
     """A database at the head, for one test that may do anything to it."""
-    async with test_databases.worker_database(os.environ, SCRATCH) as name:
+    async with clones.worker_database(os.environ, SCRATCH) as name:
         yield of_database(name)
 
 

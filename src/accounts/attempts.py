@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from src.accounts import users
-from src.core.problems import Problem
+from src.core.web.problems import Problem
 from src.models import User
 
 LIMIT = 10

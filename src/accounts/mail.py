@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from src.core.config import Settings
-from src.core.problems import Problem
+from src.core.web.problems import Problem
 
 logger = logging.getLogger(__name__)
 

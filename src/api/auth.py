@@ -22,8 +22,8 @@ from src.api.account_bodies import (
 )
 from src.api.dependencies import AccessDependency, CurrentUser, SessionDependency, SettingsDependency
 from src.core.config import Settings
-from src.core.problems import Problem, responses
-from src.core.rate_limits import RateLimited, check, limit
+from src.core.web.problems import Problem, responses
+from src.core.web.rate_limits import RateLimited, check, limit
 from src.models import User
 from src.models.account import Purpose
 

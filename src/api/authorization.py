@@ -11,8 +11,8 @@ from src.connections import connecting, providers, refreshing, revoking
 from src.connections.audit import Origin
 from src.connections.context import Context
 from src.connections.providers import Standing
-from src.core.problems import responses
-from src.core.rate_limits import check
+from src.core.web.problems import responses
+from src.core.web.rate_limits import check
 from src.models.provider import ConnectionStatus
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from src.accounts import access_tokens, refresh_tokens
 from src.accounts.access_tokens import Access
 from src.core.config import Settings
-from src.core.problems import Problem
+from src.core.web.problems import Problem
 from src.models import User
 
 _bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", description="The access token of a login.")

@@ -10,8 +10,8 @@ from src.accounts import attempts, mail, mailed_tokens, passwords, refresh_token
 from src.accounts.addresses import EmailAddress
 from src.accounts.passwords import NewPassword
 from src.api.dependencies import SessionDependency, SettingsDependency
-from src.core.problems import Problem, responses
-from src.core.rate_limits import check, limit
+from src.core.web.problems import Problem, responses
+from src.core.web.rate_limits import check, limit
 from src.models.account import Purpose
 
 router = APIRouter(prefix="/password-resets", tags=["password resets"])

@@ -5,7 +5,7 @@ from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, Field
 
 from src.api.dependencies import CurrentUser
-from src.core.problems import Problem, responses
+from src.core.web.problems import Problem, responses
 from src.provider_types import ProviderType
 
 

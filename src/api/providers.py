@@ -9,7 +9,7 @@ from src.api.dependencies import CurrentUser, SessionDependency
 from src.api.one_line import OneLine
 from src.connections import providers, revoking
 from src.connections.providers import Standing
-from src.core.problems import responses
+from src.core.web.problems import responses
 from src.models.provider import ConnectionStatus
 
 PER_PAGE = 100

@@ -13,8 +13,8 @@ from src.connections import connecting
 from src.connections.audit import Origin
 from src.connections.connecting import Answer
 from src.connections.context import Context
-from src.core.problems import Problem
-from src.core.rate_limits import FROM_ADDRESS, check, network_of
+from src.core.web.problems import Problem
+from src.core.web.rate_limits import FROM_ADDRESS, check, network_of
 
 # Of one browser's address, links opened and answers brought together.
 RATE = "60/minute"

@@ -28,8 +28,8 @@ from src.callback.relay import LONGEST, Relay
 from src.connections.browser import cookie_name
 from src.core import logs
 from src.core.config import CallbackSettings, load
-from src.core.requests import RequestMiddleware
-from src.core.server import serve
+from src.core.web.requests import RequestMiddleware
+from src.core.web.server import serve
 
 PARAMETERS = ("code", "state", "error", "error_description")
 # With these the app has not looked at the flow.

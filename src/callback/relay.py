@@ -7,8 +7,8 @@ from starlette.requests import Request
 
 from src.callback.pages import PAGES, Refusal
 from src.core.config import CallbackSettings
-from src.core.request_ids import HEADER, current_request_id
-from src.core.tls import client_context
+from src.core.security.tls import client_context
+from src.core.web.request_ids import HEADER, current_request_id
 
 if TYPE_CHECKING:
     import httpx2

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from src.core.request_ids import current_request_id
+from src.core.web.request_ids import current_request_id
 from src.models import Provider, ProviderAuditLog
 from src.models.provider import AuditOutcome
 

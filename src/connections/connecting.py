@@ -19,7 +19,7 @@ from src.connections.flows import LIFETIME, Flow, FlowStore
 from src.connections.oauth_client import ConsentLostError, Grant, ProviderError
 from src.connections.providers import Standing
 from src.connections.revoking import revoke_at_provider
-from src.core.problems import Problem
+from src.core.web.problems import Problem
 from src.models import Provider, ProviderConnection, ProviderToken, User
 from src.models.provider import ConnectionStatus
 from src.provider_types import ProviderType

@@ -18,8 +18,8 @@ from src.connections.oauth_client import (
     ProviderUnavailableError,
 )
 from src.core.config import Settings
-from src.core.encryption import Keyring
-from src.core.problems import Problem
+from src.core.security.encryption import Keyring
+from src.core.web.problems import Problem
 from src.models import Provider
 from src.provider_types import ProviderType
 

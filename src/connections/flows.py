@@ -4,11 +4,11 @@ A flow begins with two random values. ``state`` goes through the provider and co
 ``ticket`` makes the link a one-time address: whoever opens it first becomes the flow's browser, by a cookie
 that no other has. Redis has hashes of both as keys, and forgets after ten minutes.
 
-A record is encrypted and authenticated together with its Redis key and its end (:mod:`src.core.encryption`).
-Whoever reaches Redis can neither read it nor write one that is accepted, nor use it under another key, for
-another user or after its ten minutes. They can remove records, and within the ten minutes write back one that
-was used: a link could then be opened a second time, by somebody who knows it. A provider accepts its code
-only once (RFC 6749, 4.1.2).
+A record is encrypted and authenticated together with its Redis key and its end
+(:mod:`src.core.security.encryption`). Whoever reaches Redis can neither read it nor write one that is
+accepted, nor use it under another key, for another user or after its ten minutes. They can remove records,
+and within the ten minutes write back one that was used: a link could then be opened a second time, by
+somebody who knows it. A provider accepts its code only once (RFC 6749, 4.1.2).
 
 So nobody can finish in their own browser what began in another. What this cannot prevent: whoever sends their
 link, unopened, to somebody else is connected to that person's account if the person agrees on the provider's
@@ -29,7 +29,7 @@ from redis.asyncio import Redis
 from redis.client import NEVER_DECODE
 from redis.exceptions import ResponseError
 
-from src.core.encryption import DecryptionError, Keyring
+from src.core.security.encryption import DecryptionError, Keyring
 
 LIFETIME = 600  # seconds
 # The keys' purpose. Whoever changes a record's form changes it, so that older records are refused.

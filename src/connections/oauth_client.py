@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from src.connections.token_answer import TokenAnswer
 from src.connections.transport import BoundedTransport, UnusableAnswerError
 from src.core.config import Settings
-from src.core.tls import client_context
+from src.core.security.tls import client_context
 from src.provider_types import ProviderType
 
 if TYPE_CHECKING:

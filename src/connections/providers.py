@@ -12,7 +12,7 @@ from sqlmodel import col
 
 from src.connections.audit import Action, Subject
 from src.connections.context import Context
-from src.core.problems import Problem
+from src.core.web.problems import Problem
 from src.models import Provider, ProviderConnection, ProviderToken, User
 from src.models.provider import ConnectionStatus
 

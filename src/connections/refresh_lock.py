@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from redis.exceptions import RedisError
 
 from src.connections.context import Context
-from src.core.problems import Problem
+from src.core.web.problems import Problem
 
 # Seconds. A holder needs the provider's ten and the database's few.
 LOCK_LIFETIME = 30.0

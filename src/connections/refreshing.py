@@ -27,8 +27,8 @@ from src.connections.oauth_client import ConsentLostError, Grant, ProviderError
 from src.connections.providers import Standing
 from src.connections.revoking import revoke_at_provider
 from src.connections.tokens import Tokens
-from src.core.encryption import DecryptionError
-from src.core.problems import Problem
+from src.core.security.encryption import DecryptionError
+from src.core.web.problems import Problem
 from src.models import Provider, ProviderAuditLog, ProviderConnection, ProviderToken
 from src.models.provider import ConnectionStatus
 

@@ -12,7 +12,7 @@ from src.connections.context import Context
 from src.connections.oauth_client import ProviderError
 from src.connections.providers import Standing
 from src.connections.tokens import Tokens
-from src.core.encryption import DecryptionError
+from src.core.security.encryption import DecryptionError
 from src.models import Provider
 from src.models.provider import AuditOutcome, ConnectionStatus
 from src.provider_types import ProviderType

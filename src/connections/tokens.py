@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from src.connections.oauth_client import Grant
-from src.core.encryption import DecryptionError, Keyring
+from src.core.security.encryption import DecryptionError, Keyring
 from src.models import ProviderToken
 
 TABLE = "provider_tokens"

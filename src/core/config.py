@@ -15,8 +15,8 @@ from urllib.parse import quote, unquote, urlsplit
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from src.core import secret_strength
-from src.core.encryption import Keyring
+from src.core.security import secret_strength
+from src.core.security.encryption import Keyring
 
 
 class ConfigurationError(Exception):

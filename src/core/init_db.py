@@ -9,8 +9,8 @@ import sys
 
 from src.core import logs
 from src.core.config import ConfigurationError, OwnerSettings, load
-from src.core.migrate import in_transaction, schema_differences, upgrade
-from src.core.wait import DatabaseUnavailableError
+from src.core.schema.migrate import in_transaction, schema_differences, upgrade
+from src.core.schema.wait import DatabaseUnavailableError
 from src.models import metadata
 
 logger = logging.getLogger(__name__)

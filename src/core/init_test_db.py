@@ -4,8 +4,8 @@
 
 It reads ENVIRONMENT, TESTING, DATABASE_URL, APP_DATABASE_URL and TEST_DATABASE_IDENTITY, and takes no
 argument: there is no way around the layers. Layers 1 to 3 are checked before it connects
-(:mod:`src.core.test_database_policy`), 4 to 6 on the connection and in the transaction that drops
-(:mod:`src.core.test_database_rebuild`). It exits with 0 when the schema is new, 1 when something failed, 2
+(:mod:`src.core.test_databases.policy`), 4 to 6 on the connection and in the transaction that drops
+(:mod:`src.core.test_databases.rebuild`). It exits with 0 when the schema is new, 1 when something failed, 2
 for an argument, 3 when a layer refused.
 """
 
@@ -17,7 +17,7 @@ import sys
 from urllib.parse import unquote
 
 from src.core import logs
-from src.core.test_database_policy import RefusalError, TestDatabaseError, read_identity, read_target
+from src.core.test_databases.policy import RefusalError, TestDatabaseError, read_identity, read_target
 
 FAILED, MISUSED, REFUSED = 1, 2, 3
 
@@ -33,7 +33,7 @@ def main() -> int:
         target = read_target(os.environ)
         identity = read_identity(os.environ)
 
-        from src.core.test_database_rebuild import rebuild
+        from src.core.test_databases.rebuild import rebuild
 
         asyncio.run(rebuild(target, identity))
     except RefusalError as refusal:

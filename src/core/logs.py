@@ -1,6 +1,6 @@
 """One log format for every process of ours, uvicorn's own lines included: logfmt, on standard error.
 
-    time=2026-11-21T13:12:02.199Z level=info msg="Migrations completed successfully" logger=src.core.migrate
+    time=2026-11-21T13:12:02.199Z level=info msg="Migrations completed successfully" logger=src.start
 
 Modules log with ``logging`` (or structlog) and name further fields in ``extra``. An event is one line; only a
 traceback follows its line, indented, so that nothing in it passes for an event. What looks like a secret is
@@ -29,7 +29,7 @@ else:
 from structlog.stdlib import ExtraAdder, ProcessorFormatter
 from structlog.typing import EventDict, WrappedLogger
 
-from src.core.request_ids import current_request_id
+from src.core.web.request_ids import current_request_id
 
 # For uvicorn, which sets up the logs of its processes before it imports anything of ours.
 UVICORN_CONFIG = Path(__file__).with_name("logging.json")

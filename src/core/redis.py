@@ -4,8 +4,8 @@ Redis holds nothing that the app believes only because it is there: the records 
 authenticated (:mod:`src.connections.flows`). The rest is counters and locks, which no signature can protect,
 since removing one is enough. Somebody who reaches Redis with the app's rights could still
 
-- reset rate limits (:mod:`src.core.rate_limits`) and then try more passwords and links per minute. Ten wrong
-  passwords lock an account all the same: PostgreSQL counts them;
+- reset rate limits (:mod:`src.core.web.rate_limits`) and then try more passwords and links per minute. Ten
+  wrong passwords lock an account all the same: PostgreSQL counts them;
 - see how often something is tried. Names are hashed, but who guesses an address can recognize its hash, also
   among the unknown addresses (:mod:`src.accounts.attempts`);
 - raise counters, remove flows or fill the memory, so that people are refused until somebody removes what was

@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from src.core import logs
 from src.core.config import ServerSettings, load
-from src.core.server import serve
+from src.core.web.server import serve
 from src.fake_schwab.endpoints import Endpoints
 from src.fake_schwab.provider import FakeSchwab
 

@@ -1,1 +1,1 @@
-"""Alembic's history of the schema; see :mod:`src.core.migrate` for how it is run."""
+"""Alembic's history of the schema; see :mod:`src.core.schema.migrate` for how it is run."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from alembic import context
 
-from src.core.migrate import COMPARISON
+from src.core.schema.migrate import COMPARISON
 
 
 def _render_item(kind: str, item: Any, autogen_context: Any) -> str | Literal[False]:
@@ -21,7 +21,7 @@ connection = context.config.attributes.get("connection")
 # Given only where models and database are compared; an upgrade does without importing the models.
 metadata = context.config.attributes.get("metadata")
 if connection is None:
-    raise RuntimeError("no connection was handed over; use: python -m src.core.migrate")
+    raise RuntimeError("no connection was handed over; use: python -m src.core.schema.migrate")
 
 context.configure(connection=connection, target_metadata=metadata, render_item=_render_item, **COMPARISON)
 with context.begin_transaction():

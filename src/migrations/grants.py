@@ -12,7 +12,7 @@ def runtime_role() -> str:
     config = op.get_context().config
     role = config.attributes.get("runtime_role") if config else None
     if not role:
-        raise RuntimeError("no runtime role was handed over; use: python -m src.core.migrate")
+        raise RuntimeError("no runtime role was handed over; use: python -m src.core.schema.migrate")
     return op.get_bind().dialect.identifier_preparer.quote_identifier(str(role))
 
 

@@ -21,7 +21,7 @@ from starlette.datastructures import State
 from src.accounts import access_tokens, mail, passwords
 from src.core.config import Settings, load
 from src.core.database import create_engine
-from src.core.revisions import heads
+from src.core.schema.revisions import heads
 from src.main import configure, create_app
 from src.models import User
 from tests import factories, services

@@ -11,7 +11,7 @@ from sqlmodel import col
 
 from src.connections.audit import Action
 from src.core.config import Settings
-from src.core.tls import client_context
+from src.core.security.tls import client_context
 from src.models import Provider, ProviderAuditLog, ProviderConnection, ProviderToken, User
 from tests.api.conftest import Login
 from tests.api.fake_schwab import Served

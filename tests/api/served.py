@@ -11,7 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from src.core.config import ServerSettings, load
-from src.core.server import uvicorn_options
+from src.core.web.server import uvicorn_options
 
 PATIENCE = 30
 

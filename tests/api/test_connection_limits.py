@@ -15,10 +15,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from src.core import connection_limits, server
 from src.core.config import ServerSettings, load
-from src.core.requests import MAX_BODY, RequestMiddleware
-from src.core.tls import client_context
+from src.core.security.tls import client_context
+from src.core.web import connection_limits, server
+from src.core.web.requests import MAX_BODY, RequestMiddleware
 from tests.api.served import served
 
 # Seconds until a connection that sends nothing more must be gone.

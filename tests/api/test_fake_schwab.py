@@ -12,7 +12,7 @@ from authlib.integrations.httpx_client import AsyncOAuth2Client, OAuthError
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from src.core.config import ServerSettings, load
-from src.core.tls import client_context
+from src.core.security.tls import client_context
 from src.fake_schwab import endpoints
 from src.fake_schwab.provider import FakeSchwab
 from tests.api.fake_schwab import Served

@@ -21,9 +21,9 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from src.accounts import access_tokens
 from src.connections import tokens
 from src.connections.oauth_client import Grant
-from src.core import test_databases
 from src.core.config import Settings, load
-from src.core.encryption import Keyring
+from src.core.security.encryption import Keyring
+from src.core.test_databases import clones
 from src.main import create_app
 from src.models import ProviderToken, User
 from tests import factories
@@ -59,13 +59,11 @@ def map_path_parameters(context: HookContext, values: dict[str, Any] | None) -> 
 def settings(_fake_schwab_served: Served) -> Iterator[Settings]:
     """A database of its own, for commits are real."""
     update = {
-        "app_database_url": of_database(
-            asyncio.run(test_databases.clone(os.environ, SCRATCH))
-        ).app_database_url,
+        "app_database_url": of_database(asyncio.run(clones.clone(os.environ, SCRATCH))).app_database_url,
         "redis_key_prefix": f"{SCRATCH}:",
     }
     yield load(Settings).model_copy(update=update | _fake_schwab_served.app_settings)
-    asyncio.run(test_databases.drop(os.environ, SCRATCH))
+    asyncio.run(clones.drop(os.environ, SCRATCH))
 
 
 @pytest.fixture(scope="module")

@@ -135,7 +135,7 @@ def filled(disposable: Environment) -> None:
 def edited(disposable: Environment) -> None:
     """Code that the running servers have not read."""
     filled(disposable)
-    (disposable.checkout.folder / "src/core/tls.py").touch()
+    (disposable.checkout.folder / "src/core/security/tls.py").touch()
 
 
 @pytest.mark.parametrize(

@@ -307,7 +307,7 @@ def test_none_after_a_restart_a_backup_a_migration_and_a_container_made_again_ju
     by_hand("restart", *(f"{DEV}-{service}" for service in SERVICES[DEV]))
     await_that(lambda: inspected(f"{DEV}-app")["State"]["Health"]["Status"] == "healthy")
     for command in ("downgrade", "upgrade"):
-        by_hand("exec", f"{DEV}-app", "python", "-m", "src.core.migrate", command)
+        by_hand("exec", f"{DEV}-app", "python", "-m", "src.core.schema.migrate", command)
     play("playbooks/backup.yml", "--limit", "dev", "-e", f"backup_directory={tmp_path}")
     for service in ("callback", "redis"):
         make_again(api, DEV, service, lambda config, host: None)

@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 import pytest
 
-from src.core import test_databases
-from src.core.migrate import LOCK
-from src.core.test_database_policy import TestDatabaseError
+from src.core.schema.migrate import LOCK
+from src.core.test_databases import clones
+from src.core.test_databases.policy import TestDatabaseError
 from tests.guard.scratch import MARK, Database, Init, Pooler, Run
 
 APPLICATION = "somebody"
@@ -200,7 +200,7 @@ def test_killed_at_any_point(init: Init, loop: asyncio.Runner, scratch: Database
     assert scratch.schema() in (before, "new")
     # A template that is not finished is never cloned.
     with contextlib.suppress(TestDatabaseError):
-        name = loop.run(test_databases.ensure(scratch.environ, "gw1"))
+        name = loop.run(clones.ensure(scratch.environ, "gw1"))
         assert Database(scratch.server, name, scratch.user, scratch.password).schema() == "new"
     again = init(scratch.environ)
     assert again.code == 0, again.err

@@ -156,7 +156,7 @@ def test_one_bit_in_the_list_of_contents_loses_nothing(portfolio: Portfolio, ent
 
 def test_of_an_older_revision(portfolio: Portfolio) -> None:
     """It is brought to the code's revision before anything is replaced."""
-    command = [sys.executable, "-m", "src.core.migrate", "downgrade", "-1"]
+    command = [sys.executable, "-m", "src.core.schema.migrate", "downgrade", "-1"]
     environ = {
         name: value for name, value in portfolio.database.environ.items() if name != "TEST_DATABASE_IDENTITY"
     }

@@ -7,9 +7,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from src.core import test_databases
-from src.core.migrate import LOCK
-from src.core.test_database_policy import RefusalError, TestDatabaseError
+from src.core.schema.migrate import LOCK
+from src.core.test_databases import clones
+from src.core.test_databases.policy import RefusalError, TestDatabaseError
 from tests.guard.scratch import Database, Init, Server
 
 # Name, owner, whether it takes connections, whether PUBLIC may connect.
@@ -44,7 +44,7 @@ def test_the_template_is_closed(initialised: Database, server: Server, loop: asy
 
 def test_clone_use_drop(initialised: Database, server: Server, loop: asyncio.Runner) -> None:
     async def use() -> None:
-        async with test_databases.worker_database(initialised.environ, "gw3") as name:
+        async with clones.worker_database(initialised.environ, "gw3") as name:
             assert name == f"{initialised.name}_gw3"
             owner = await initialised.connect(database=name)
             assert await owner.fetchval("SELECT count(*) FROM users") == 0
@@ -55,11 +55,11 @@ def test_clone_use_drop(initialised: Database, server: Server, loop: asyncio.Run
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await runtime.execute("DELETE FROM provider_audit_logs")
             await runtime.close()
-            assert await test_databases.ensure(initialised.environ, "gw3") == name
+            assert await clones.ensure(initialised.environ, "gw3") == name
             owner = await initialised.connect(database=name)
             assert await owner.fetchval("SELECT to_regclass('left_over') IS NOT NULL")
             await owner.close()
-            await test_databases.clone(initialised.environ, "gw3")
+            await clones.clone(initialised.environ, "gw3")
             owner = await initialised.connect(database=name)
             assert await owner.fetchval("SELECT to_regclass('left_over') IS NULL")
             await owner.close()
@@ -71,7 +71,7 @@ def test_clone_use_drop(initialised: Database, server: Server, loop: asyncio.Run
 def test_nobody_else_may_connect(initialised: Database, server: Server, loop: asyncio.Runner) -> None:
     server.sql("DROP ROLE IF EXISTS stranger")
     server.sql(f"CREATE ROLE stranger LOGIN PASSWORD {server.quoted_password}")
-    name = loop.run(test_databases.ensure(initialised.environ, "gw1"))
+    name = loop.run(clones.ensure(initialised.environ, "gw1"))
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         loop.run(initialised.connect("stranger", name))
 
@@ -79,7 +79,7 @@ def test_nobody_else_may_connect(initialised: Database, server: Server, loop: as
 def test_workers_start_at_once(initialised: Database, server: Server, loop: asyncio.Runner) -> None:
     async def all_at_once() -> list[str]:
         environ = initialised.environ
-        return await asyncio.gather(*(test_databases.ensure(environ, f"gw{n}") for n in range(4)))
+        return await asyncio.gather(*(clones.ensure(environ, f"gw{n}") for n in range(4)))
 
     names = loop.run(all_at_once())
     assert names == [f"{initialised.name}_gw{n}" for n in range(4)]
@@ -90,7 +90,7 @@ def test_an_unfinished_clone_is_made_anew(
     initialised: Database, server: Server, loop: asyncio.Runner
 ) -> None:
     server.sql(f'CREATE DATABASE "{initialised.name}_gw5" OWNER {initialised.user} ALLOW_CONNECTIONS false')
-    name = loop.run(test_databases.ensure(initialised.environ, "gw5"))
+    name = loop.run(clones.ensure(initialised.environ, "gw5"))
     connection = loop.run(initialised.connect(database=name))
     assert loop.run(connection.fetchval("SELECT count(*) FROM users")) == 0
     loop.run(connection.close())
@@ -101,20 +101,20 @@ def test_no_finished_template(scratch: Database, server: Server, loop: asyncio.R
     if template:
         server.sql(template.format(name=scratch.name, user=scratch.user))
     with pytest.raises(TestDatabaseError, match="init_test_db"):
-        loop.run(test_databases.ensure(scratch.environ, "gw1"))
+        loop.run(clones.ensure(scratch.environ, "gw1"))
 
 
 def test_a_worker_database_in_use(initialised: Database, loop: asyncio.Runner) -> None:
-    name = loop.run(test_databases.ensure(initialised.environ, "gw1"))
+    name = loop.run(clones.ensure(initialised.environ, "gw1"))
     connection = loop.run(initialised.connect(database=name))
     try:
         with pytest.raises(TestDatabaseError, match="accessed by other users"):
-            loop.run(test_databases.drop(initialised.environ, "gw1"))
+            loop.run(clones.drop(initialised.environ, "gw1"))
     finally:
         loop.run(connection.close())
 
 
-@pytest.mark.parametrize("act", [test_databases.clone, test_databases.drop, test_databases.ensure])
+@pytest.mark.parametrize("act", [clones.clone, clones.drop, clones.ensure])
 @pytest.mark.parametrize(
     ("layer", "wrong"),
     [
@@ -133,7 +133,7 @@ def test_layers_before_the_connection(
     assert scratch.fingerprint() == before
 
 
-@pytest.mark.parametrize("act", [test_databases.clone, test_databases.drop, test_databases.ensure])
+@pytest.mark.parametrize("act", [clones.clone, clones.drop, clones.ensure])
 def test_the_layer_on_the_connection(server: Server, loop: asyncio.Runner, act: Any) -> None:
     owner = f"regent_{act.__name__}"
     database = server.prepare(f"{owner}_test", owner=owner)
@@ -145,7 +145,7 @@ def test_the_layer_on_the_connection(server: Server, loop: asyncio.Runner, act: 
     assert database.fingerprint() == before
 
 
-@pytest.mark.parametrize("act", [test_databases.clone, test_databases.drop])
+@pytest.mark.parametrize("act", [clones.clone, clones.drop])
 def test_the_layer_is_checked_again_right_before_the_drop(
     init: Init, server: Server, loop: asyncio.Runner, act: Any
 ) -> None:
@@ -176,12 +176,12 @@ def test_a_name_that_is_percent_encoded(init: Init, server: Server, loop: asynci
     run = init(database.environ)
     assert run.code == 0, run.err
     assert database.schema() == "new"
-    name = loop.run(test_databases.clone(database.environ, "gw3"))
+    name = loop.run(clones.clone(database.environ, "gw3"))
     assert name == f"{database.name}_gw3"
-    loop.run(test_databases.drop(database.environ, "gw3"))
+    loop.run(clones.drop(database.environ, "gw3"))
     assert name not in server.databases()
 
 
 def test_only_names_of_workers(scratch: Database, loop: asyncio.Runner) -> None:
     with pytest.raises(ValueError, match="no worker"):
-        loop.run(test_databases.drop(scratch.environ, "template"))
+        loop.run(clones.drop(scratch.environ, "template"))

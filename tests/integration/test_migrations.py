@@ -13,9 +13,10 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from src.core import init_db, migrate, revisions
+from src.core import init_db
 from src.core.config import ConfigurationError, OwnerSettings
-from src.core.migrate import (
+from src.core.schema import migrate, revisions
+from src.core.schema.migrate import (
     alembic_config,
     downgrade,
     in_transaction,
@@ -25,7 +26,7 @@ from src.core.migrate import (
     schema_differences,
     upgrade,
 )
-from src.core.revisions import heads
+from src.core.schema.revisions import heads
 from src.models import metadata
 
 ROWS = """

@@ -18,8 +18,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from src.core import database
 from src.core.config import OwnerSettings, Settings
 from src.core.database import create_engine, create_sessions
-from src.core.problems import MEDIA_TYPE
-from src.core.rate_limits import limit
+from src.core.web.problems import MEDIA_TYPE
+from src.core.web.rate_limits import limit
 from src.main import create_app
 from tests.integration.proxy import Proxy, proxy
 

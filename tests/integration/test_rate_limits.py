@@ -9,8 +9,8 @@ import pytest
 from fastapi import Depends, FastAPI, Request
 from redis.asyncio import Redis
 
-from src.core.problems import install
-from src.core.rate_limits import check, client_address, limit
+from src.core.web.problems import install
+from src.core.web.rate_limits import check, client_address, limit
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from src.core.config import OwnerSettings, Settings
-from src.core.migrate import in_transaction
+from src.core.schema.migrate import in_transaction
 from src.main import create_app
 
 

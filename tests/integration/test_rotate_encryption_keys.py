@@ -13,10 +13,10 @@ import pytest
 from asyncpg import Connection
 
 from src.core.config import ConfigurationError, OwnerSettings
-from src.core.encrypted_rows import COLUMNS, TABLE, require_keys, rows_by_key
-from src.core.encryption import Keyring
-from src.core.rotate_encryption_keys import Rotation
-from src.core.server import SOURCE
+from src.core.security.encrypted_rows import COLUMNS, TABLE, require_keys, rows_by_key
+from src.core.security.encryption import Keyring
+from src.core.security.rotate_encryption_keys import Rotation
+from src.core.web.server import SOURCE
 
 PATIENCE = 60
 
@@ -226,7 +226,7 @@ async def command(scratch: OwnerSettings, keys: str) -> asyncio.subprocess.Proce
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "src.core.rotate_encryption_keys",
+        "src.core.security.rotate_encryption_keys",
         cwd=SOURCE.parent,
         env=os.environ
         | {"APP_DATABASE_URL": scratch.app_database_url.get_secret_value(), "ENCRYPTION_KEY": keys},

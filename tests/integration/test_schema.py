@@ -7,7 +7,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from src.core.config import OwnerSettings
-from src.core.migrate import schema_differences
+from src.core.schema.migrate import schema_differences
 from src.models import metadata
 from src.models.provider import ConnectionStatus
 

@@ -20,11 +20,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from src.core.config import OwnerSettings, ServerSettings, Settings, load
-from src.core.encrypted_rows import TABLE
-from src.core.encryption import Keyring
-from src.core.migrate import downgrade, in_transaction
-from src.core.server import SOURCE
-from src.core.tls import client_context
+from src.core.schema.migrate import downgrade, in_transaction
+from src.core.security.encrypted_rows import TABLE
+from src.core.security.encryption import Keyring
+from src.core.security.tls import client_context
+from src.core.web.server import SOURCE
 from tests import factories
 
 PATIENCE = 60

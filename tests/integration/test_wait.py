@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from src.core import test_databases
 from src.core.config import DatabaseAddress, OwnerSettings
-from src.core.wait import DatabaseUnavailableError, wait_for_database
+from src.core.schema.wait import DatabaseUnavailableError, wait_for_database
+from src.core.test_databases import clones
 from tests.services import SCRATCH
 
 
@@ -33,7 +33,7 @@ async def test_a_database_that_is_there(settings: OwnerSettings) -> None:
 
 async def test_a_database_that_is_made_meanwhile(settings: OwnerSettings) -> None:
     """The first answers are "does not exist"; what is done meanwhile is done once."""
-    name = await test_databases.drop(os.environ, SCRATCH)
+    name = await clones.drop(os.environ, SCRATCH)
     done: list[str] = []
     waiting = asyncio.create_task(
         wait_for_database(
@@ -43,12 +43,12 @@ async def test_a_database_that_is_made_meanwhile(settings: OwnerSettings) -> Non
     await asyncio.sleep(0.5)
     assert not waiting.done()
     try:
-        await test_databases.clone(os.environ, SCRATCH)
+        await clones.clone(os.environ, SCRATCH)
         connection = await asyncio.wait_for(waiting, 10)
         assert await connection.fetchval("SELECT current_database()") == name
         await connection.close()
     finally:
-        await test_databases.drop(os.environ, SCRATCH)
+        await clones.drop(os.environ, SCRATCH)
     assert done == ["work"]
 
 

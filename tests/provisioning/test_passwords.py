@@ -14,9 +14,9 @@ import pytest
 import yaml
 from dotenv import dotenv_values
 
-from src.core import test_database_policy
 from src.core.config import DatabaseAddress, OwnerSettings, load
-from src.core.secret_strength import PLACEHOLDER
+from src.core.security.secret_strength import PLACEHOLDER
+from src.core.test_databases.clones import policy
 from tests.by_path import ROOT
 from tests.by_path import load as plugin
 from tests.provisioning import playbook
@@ -153,8 +153,8 @@ def test_what_nobody_sees_is_refused_with_the_reason(value: str) -> None:
     assert message.startswith("POSTGRES_PASSWORD cannot be an environment variable: it holds ")
     assert message.isprintable()
     # And the guard agrees, whoever set its variable.
-    with pytest.raises(test_database_policy.RefusalError):
-        test_database_policy.read_target(environment(value))
+    with pytest.raises(policy.RefusalError):
+        policy.read_target(environment(value))
 
 
 def environment(password: str, url: str = "") -> dict[str, str]:
@@ -174,7 +174,7 @@ def test_the_application_and_its_guard_read_the_password_that_was_given(
         monkeypatch.setenv("APP_DATABASE_URL", url)
         address = load(OwnerSettings).owner
         assert address == DatabaseAddress("owner", password, "postgres", 5432, "dashtam_test")
-        assert test_database_policy.read_target(environment(password, url)).password == password
+        assert policy.read_target(environment(password, url)).password == password
 
 
 def written(path: Path) -> set[str]:

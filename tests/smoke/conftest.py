@@ -13,7 +13,7 @@ import pytest
 
 from src.accounts import secret_tokens
 from src.core.config import DatabaseAddress, OwnerSettings, Settings, load
-from src.core.tls import client_context
+from src.core.security.tls import client_context
 from src.models.account import Purpose
 
 APP = "https://app:8000"

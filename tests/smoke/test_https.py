@@ -5,7 +5,7 @@ import httpx
 import pytest
 
 from src.core.config import Settings
-from src.core.tls import client_context
+from src.core.security.tls import client_context
 
 from .conftest import APP, CALLBACK, FAKE_SCHWAB
 

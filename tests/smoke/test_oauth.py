@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from src.core.config import Settings
-from src.core.encryption import Keyring
+from src.core.security.encryption import Keyring
 
 from .conftest import APP, Account, Browsers
 

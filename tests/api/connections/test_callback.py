@@ -21,7 +21,7 @@ from src.callback.pages import HEADERS
 from src.connections.audit import Action
 from src.connections.browser import cookie_name
 from src.core.config import CallbackSettings, Settings
-from src.core.tls import client_context
+from src.core.security.tls import client_context
 from src.models import Provider, User
 from tests.api.conftest import Login
 from tests.api.oauth_flow import OAuthFlow, audited, stored

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from src.connections.audit import Action
 from src.connections.flows import LIFETIME, PURPOSE, FlowStore, _dump, _hash
 from src.core.config import Settings
-from src.core.encryption import Keyring
+from src.core.security.encryption import Keyring
 from src.models import Provider, User
 from tests import factories
 from tests.api.oauth_flow import OAuthFlow, audited, stored

@@ -16,7 +16,7 @@ from src.connections import transport
 from src.connections.audit import Action
 from src.connections.browser import cookie_name
 from src.core.database import create_engine, create_sessions
-from src.core.encryption import Keyring
+from src.core.security.encryption import Keyring
 from src.models import Provider, ProviderConnection, ProviderToken, User
 from src.models.provider import AuditOutcome
 from tests import factories
@@ -114,7 +114,7 @@ async def test_nothing_secret_is_logged_or_audited(
     # httpx is this test's browser, uvicorn the fake's.
     lines = [line for line in caplog.records if not line.name.startswith(("http", "uvicorn"))]
     logged = "\n".join(f"{line.getMessage()} {line.__dict__}" for line in lines)
-    assert "src.core.requests" in logged
+    assert "src.core.web.requests" in logged
     assert not [secret for secret in secrets if secret in entries or secret in logged]
 
 

@@ -3,8 +3,8 @@ import uuid
 
 import pytest
 
-from src.core.encrypted_rows import COLUMNS, TABLE
-from src.core.encryption import DecryptionError, Keyring, UnknownKeyError, key_id_of
+from src.core.security.encrypted_rows import COLUMNS, TABLE
+from src.core.security.encryption import DecryptionError, Keyring, UnknownKeyError, key_id_of
 from src.models import metadata
 from tests.properties import given, st
 

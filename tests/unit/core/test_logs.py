@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from src.core import logs
-from src.core.request_ids import serving
+from src.core.web.request_ids import serving
 
 KEY = "v6HpNmfQnEMu_Kti7urtz3HiD2IGvQHdhsciuCTLulY="
 PASSWORD = "p@ss w/rd'%20"

@@ -16,8 +16,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from src.core.problems import MEDIA_TYPE, InternalError, Problem, answer, install, responses
-from src.core.requests import RequestMiddleware
+from src.core.web.problems import MEDIA_TYPE, InternalError, Problem, answer, install, responses
+from src.core.web.requests import RequestMiddleware
 
 SECRET = "hunter2-hunter2"
 

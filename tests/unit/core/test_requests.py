@@ -12,8 +12,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from src.core.request_ids import current_request_id
-from src.core.requests import RequestMiddleware
+from src.core.web.request_ids import current_request_id
+from src.core.web.requests import RequestMiddleware
 
 
 def failed() -> Response:
@@ -69,7 +69,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 def requests(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    caplog.set_level(logging.INFO, "src.core.requests")
+    caplog.set_level(logging.INFO, "src.core.web.requests")
     return caplog
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 from alembic.script import ScriptDirectory
 
-from src.core import revisions
 from src.core.config import ConfigurationError
-from src.core.migrate import alembic_config
-from src.core.revisions import VERSIONS, heads
+from src.core.schema import revisions
+from src.core.schema.migrate import alembic_config
+from src.core.schema.revisions import VERSIONS, heads
 
 
 def write(directory: Path, **revisions: str) -> None:

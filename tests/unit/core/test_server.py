@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from src.core.config import CallbackSettings, ConfigurationError
-from src.core.server import SOURCE, command_line, uvicorn_options
+from src.core.web.server import SOURCE, command_line, uvicorn_options
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 
 from src.core.config import DatabaseAddress
 from src.core.database import sqlalchemy_url
-from src.core.test_database_policy import RefusalError, Target, read_target
+from src.core.test_databases.policy import RefusalError, Target, read_target
 
 SEED = 9016
 COUNT = 2000

@@ -6,13 +6,13 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy import make_url
 
-from src.core.server import SOURCE
-from src.core.test_database_policy import (
+from src.core.test_databases.policy import (
     RefusalError,
     Target,
     read_identity,
     read_target,
 )
+from src.core.web.server import SOURCE
 from tests.properties import given, st
 
 PASSWORD = "5tr0ng-pa55word"
@@ -348,10 +348,10 @@ def test_databases_that_are_no_workers(name: str) -> None:
     assert not read_target(GOOD).is_worker(name)
 
 
-@pytest.mark.parametrize("module", ["test_databases", "test_database_rebuild"])
+@pytest.mark.parametrize("module", ["clones", "rebuild"])
 def test_every_catalog_is_named_with_its_schema(module: str) -> None:
     """Or a session's temporary table of that name is read instead."""
-    source = (SOURCE / "core" / f"{module}.py").read_text(encoding="utf-8")
+    source = (SOURCE / "core/test_databases" / f"{module}.py").read_text(encoding="utf-8")
     assert "pg_catalog.pg_database" in source
     assert re.findall(r"(?:FROM|JOIN|,)\s+pg_(?!catalog|temp)\w+", source) == []
 

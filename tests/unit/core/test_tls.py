@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from src.core.tls import client_context
+from src.core.security.tls import client_context
 
 
 def make_ca(path: Path, name: str) -> Path:

@@ -17,7 +17,7 @@ from limits.aio.strategies import MovingWindowRateLimiter
 from redis.asyncio import Redis
 from starlette.requests import Request
 
-from src.core.problems import Problem
+from src.core.web.problems import Problem
 
 # Behind a proxy that is not trusted, or docker's own, that is more than one client.
 FROM_ADDRESS = " from your network address"
@@ -39,9 +39,9 @@ class RateLimited(Problem):
 def client_address(request: Request) -> str:
     """Return the client's address for counting, of IPv6 the /64 that one customer has.
 
-    It is the peer's, or what a proxy in TRUSTED_PROXIES says (:func:`src.core.server.uvicorn_options`). All
-    that connect to a port which docker publishes on 127.0.0.1 have the address of the network's gateway, and
-    count as one client.
+    It is the peer's, or what a proxy in TRUSTED_PROXIES says (:func:`src.core.web.server.uvicorn_options`).
+    All that connect to a port which docker publishes on 127.0.0.1 have the address of the network's gateway,
+    and count as one client.
     """
     return network_of(request.client.host if request.client else "")
 

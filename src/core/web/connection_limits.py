@@ -1,8 +1,8 @@
 """How long a client may take, which uvicorn leaves open: for the TLS handshake, each request and each answer.
 
 uvicorn itself limits the size of the headers (with h11), how many connections are served at a time, and how
-long one may stay open between two requests. :mod:`src.core.requests` limits the size of a body. Who merely
-connects, and floods from many addresses, are for a proxy or a firewall to stop.
+long one may stay open between two requests. :mod:`src.core.web.requests` limits the size of a body. Who
+merely connects, and floods from many addresses, are for a proxy or a firewall to stop.
 """
 
 import asyncio

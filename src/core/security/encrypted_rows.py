@@ -3,7 +3,7 @@
 from asyncpg import Connection
 
 from src.core.config import ConfigurationError
-from src.core.encryption import KEY_ID_BYTES, LEAST_BYTES, VERSION, Keyring
+from src.core.security.encryption import KEY_ID_BYTES, LEAST_BYTES, VERSION, Keyring
 
 TABLE = "provider_tokens"
 COLUMNS = ("access_token_encrypted", "refresh_token_encrypted", "id_token_encrypted")

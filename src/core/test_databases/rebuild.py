@@ -11,9 +11,9 @@ from sqlalchemy import StaticPool
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from src.core.config import ConfigurationError, OwnerSettings, load
-from src.core.migrate import LOCK, run_migrations, schema_differences
-from src.core.test_database_policy import RefusalError, Target, TestDatabaseError
-from src.core.test_databases import check_connection, connect, drop_leftovers, fill_template, holders
+from src.core.schema.migrate import LOCK, run_migrations, schema_differences
+from src.core.test_databases.clones import check_connection, connect, drop_leftovers, fill_template, holders
+from src.core.test_databases.policy import RefusalError, Target, TestDatabaseError
 from src.models import metadata
 
 MARK = "dashtam.disposable=on"

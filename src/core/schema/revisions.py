@@ -9,7 +9,7 @@ from pathlib import Path
 
 from src.core.config import ConfigurationError
 
-MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 VERSIONS = MIGRATIONS / "versions"
 
 Constants = dict[str, str | tuple[str, ...] | None]

@@ -1,10 +1,10 @@
 """The schema's one way up and down: Alembic, without its command line and without an ``alembic.ini``.
 
-    python -m src.core.migrate upgrade [REVISION]      to the head, or to REVISION
-    python -m src.core.migrate downgrade [REVISION]    one revision down, or to REVISION (``base``: all)
-    python -m src.core.migrate create -m MESSAGE       a new revision from what models and database differ in
-    python -m src.core.migrate merge                   a revision that joins two heads; needs no database
-    python -m src.core.migrate check                   exit 1 and name what they differ in
+    python -m src.core.schema.migrate upgrade [REVISION]    to the head, or to REVISION
+    python -m src.core.schema.migrate downgrade [REVISION]  one revision down, or to REVISION (``base``: all)
+    python -m src.core.schema.migrate create -m MESSAGE     a new revision: how models and database differ
+    python -m src.core.schema.migrate merge                 a revision that joins two heads; needs no database
+    python -m src.core.schema.migrate check                 exit 1 and name the differences
 
 ``create`` and ``merge`` write the file's name as the first line of standard output and its content after it,
 because nothing is written below /app: the caller stores it, and owns it. ``create --empty`` makes one to be
@@ -34,8 +34,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from src.core import logs
 from src.core.config import ConfigurationError, OwnerSettings, load
 from src.core.database import sqlalchemy_url
-from src.core.revisions import MIGRATIONS, files, heads, require_known, require_one_head
-from src.core.wait import DatabaseUnavailableError, wait_for_database
+from src.core.schema.revisions import MIGRATIONS, files, heads, require_known, require_one_head
+from src.core.schema.wait import DatabaseUnavailableError, wait_for_database
 
 EXTENSION = "uuid-ossp"
 # Any number, as long as every migration of this schema takes the same one.
@@ -89,7 +89,7 @@ def run_downgrade(connection: Connection, runtime_role: str, revision: str) -> N
 
 def schema_differences(connection: Connection) -> list[str]:
     """What the database lacks or has too much, compared with the models; empty where they agree."""
-    import src.core.check_constraints  # noqa: F401 - extends the comparison
+    import src.core.schema.check_constraints  # noqa: F401 - extends the comparison
     from src.models import metadata  # no part of an upgrade, which a start of the app waits for
 
     context = MigrationContext.configure(connection, opts=COMPARISON)
@@ -191,7 +191,7 @@ def _written(config: Config, write: Callable[[], object]) -> tuple[str, str]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m src.core.migrate")
+    parser = argparse.ArgumentParser(prog="python -m src.core.schema.migrate")
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("upgrade", help="to the head, or to REVISION")
     up.add_argument("revision", nargs="?", default="head")

@@ -1,6 +1,6 @@
 """Re-encrypt every stored token under the first key of ENCRYPTION_KEY, so that the others can be dropped.
 
-    python -m src.core.rotate_encryption_keys
+    python -m src.core.security.rotate_encryption_keys
 
 Beside a running app, beside another one of its kind, as often as wanted: rows are done in batches, each in a
 transaction of its own; a row that somebody holds is passed over and come back to; one under the first key
@@ -20,9 +20,9 @@ from asyncpg import Connection, Record
 
 from src.core import logs
 from src.core.config import ConfigurationError, DatabaseAddress, Settings, load
-from src.core.encrypted_rows import COLUMNS, KEY_OF, TABLE, require_keys, rows_by_key
-from src.core.encryption import DecryptionError, Keyring
-from src.core.wait import DatabaseUnavailableError, wait_for_database
+from src.core.schema.wait import DatabaseUnavailableError, wait_for_database
+from src.core.security.encrypted_rows import COLUMNS, KEY_OF, TABLE, require_keys, rows_by_key
+from src.core.security.encryption import DecryptionError, Keyring
 
 BATCH = 100
 # Seconds: longer than anybody holds a row, were it while a provider is asked.

@@ -19,8 +19,8 @@ from typing import Any
 import asyncpg
 from asyncpg import Connection
 
-from src.core.migrate import LOCK
-from src.core.test_database_policy import RefusalError, Target, TestDatabaseError, read_target
+from src.core.schema.migrate import LOCK
+from src.core.test_databases.policy import RefusalError, Target, TestDatabaseError, read_target
 
 LOCK_TIMEOUT = "5s"
 SEARCH_PATH = "pg_catalog, pg_temp"

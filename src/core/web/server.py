@@ -16,7 +16,7 @@ MAX_HEADERS = 32 * 1024
 # Requests on more connections are answered with 503. Each is an open file; a process mostly has 1024.
 MAX_CONNECTIONS = 900
 
-SOURCE = Path(__file__).resolve().parent.parent
+SOURCE = Path(__file__).resolve().parents[2]
 
 
 def uvicorn_options(settings: ServerSettings, port: int, reload: bool) -> dict[str, Any]:
@@ -27,13 +27,13 @@ def uvicorn_options(settings: ServerSettings, port: int, reload: bool) -> dict[s
         "port": port,
         "log_level": settings.log_level.lower(),
         "log_config": str(UVICORN_CONFIG),
-        # It has the query string, hence codes and states. src.core.requests logs instead.
+        # It has the query string, hence codes and states. src.core.web.requests logs instead.
         "access_log": False,
         # Anybody else who sends X-Forwarded-For may have made it up. Where no proxy is trusted, uvicorn would
         # trust what FORWARDED_ALLOW_IPS says.
         "proxy_headers": bool(settings.trusted_proxies),
-        "http": "src.core.connection_limits:Protocol",
-        "loop": "src.core.connection_limits:Loop",
+        "http": "src.core.web.connection_limits:Protocol",
+        "loop": "src.core.web.connection_limits:Loop",
         "h11_max_incomplete_event_size": MAX_HEADERS,
         "limit_concurrency": MAX_CONNECTIONS,
         "timeout_keep_alive": 5,

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
 
-from src.core.request_ids import current_request_id
+from src.core.web.request_ids import current_request_id
 
 MEDIA_TYPE = "application/problem+json"
 TYPE = "urn:dashtam:problem:"

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from src.core.request_ids import HEADER, serving
+from src.core.web.request_ids import HEADER, serving
 
 # Of another server or a client: room for a UUID or a trace id, nothing that disfigures a line of the log.
 ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{8,64}")
