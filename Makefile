@@ -40,6 +40,8 @@ define one_of
 endef
 # $(call pytest_args,arguments): without !unsafe, Ansible would run a template that is among them; of no text, it makes null
 pytest_args = $(if $(1),-e $(call quote,{"pytest_args": !unsafe $(call json_string,$(1))}))
+# SHARD=2/4 runs the second of four parts of the tests.
+shard = $(if $(SHARD),-e $(call quote,{"test_shard": !unsafe $(call json_string,$(SHARD))}))
 # $(call steps,JSON): which of init and pytest to do once the environment is up
 steps = -e $(call quote,{"test_steps": [$(1)]})
 

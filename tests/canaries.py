@@ -45,6 +45,7 @@ LIFE: list[tuple[str, tuple[str, ...], int]] = [
     ("rotate", (), 0),
     ("status", (), 0),
     ("ls", (), 0),
+    ("shards", (), 2),
     ("drift", (), 0),
     ("backup", (), 0),
     ("restore", ("--limit", "dev", "-e", "backup_source=backups/nowhere.dump"), 2),

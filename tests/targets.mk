@@ -1,9 +1,9 @@
 # What make has for tests and checks; the Makefile includes it.
 
 ##@ Tests
-.PHONY: test verify test-up test-setup test-down test-rebuild test-status test-verify test-unit test-integration test-smoke test-drift test-check test-foreign ci-test molecule bench lint
-test: engine ## all tests, with coverage, beside a running dev; ARGS="-k name" selects; DOWN=1 takes it down afterwards
-	$(call tested,test,playbooks/test.yml $(call pytest_args,$(ARGS)))
+.PHONY: test verify test-up test-setup test-down test-rebuild test-status test-verify test-unit test-integration test-smoke test-drift test-check test-foreign ci-test report shards shards-down durations molecule bench lint
+test: engine ## all tests, with coverage, beside a running dev; ARGS="-k name" selects; SHARD=2/4; DOWN=1 takes it down afterwards
+	$(call tested,test,playbooks/test.yml $(call pytest_args,$(ARGS)) $(shard))
 
 verify: engine ## count what SECURITY.md says was measured, and write its table (minutes)
 	@$(MAKE) --no-print-directory test ARGS="$$(.venv/bin/python -m tests.verify paths)"
@@ -45,8 +45,21 @@ test-check: engine ## what --check predicts is what then changes, and it changes
 test-foreign: engine ## the roles as they are, for somebody else's application (minutes)
 	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini tests/foreign $(ARGS))
 
-ci-test: engine ## all tests in the ci environment
-	$(call tested,ci,$(ci) playbooks/test.yml $(call pytest_args,$(ARGS)))
+ci-test: engine ## all tests in the ci environment; SHARD=2/4
+	$(call tested,ci,$(ci) playbooks/test.yml $(call pytest_args,$(ARGS)) $(shard))
+
+report: venv ## put the reports of all shards together: totals, coverage, a missing one; LIMIT=ci
+	$(call one_of,'' | test | ci,make report LIMIT=test or LIMIT=ci)
+	@.venv/bin/python -m tests.report reports/$(or $(LIMIT),test)$(if $(INSTANCE),.$(INSTANCE))
+
+shards: venv ## all tests, a part on each host of inventories/shards (see inventories/shards.example); ARGS="tests/unit"
+	@.venv/bin/ansible-playbook -i inventories/shards playbooks/shards.yml $(if $(ARGS),-e $(call quote,{"shards_args": !unsafe $(call json_string,$(ARGS))})) $(ANSIBLE_ARGS)
+
+shards-down: venv ## what `make shards` has left on the hosts is gone
+	@.venv/bin/ansible-playbook -i inventories/shards playbooks/shards.yml -e shards_state=absent $(ANSIBLE_ARGS)
+
+durations: venv ## write tests/durations.json, by which shards are made, from the last `make test`
+	@.venv/bin/python -m tests.durations reports/test$(if $(INSTANCE),.$(INSTANCE))
 
 molecule: engine ## every role and environment by itself: converged, judged from outside, broken, repaired; SCENARIO=roles/redis/molecule/default
 	@$(call grouped,sh .config/molecule/all $(addsuffix /molecule.yml,$(SCENARIO)))

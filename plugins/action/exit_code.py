@@ -3,16 +3,20 @@
     - name: Exit with pytest's code
       dashtam.stack.exit_code:
         code: "{{ tests.rc }}"
+        file: reports/exit-code
 
 Put it last: a code other than 0 fails the task, and with it the play. ansible-playbook therefore never exits
 with 0, whatever callbacks are configured. The callback of the same name turns Ansible's 2 into the code.
+`file`, which may be left out, gets the code as text, for programs that see the reports but not the process.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.dashtam.stack.plugins.module_utils import private_files
 
 
 class ActionModule(ActionBase):
@@ -24,8 +28,13 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _, args = self.validate_argument_spec({"code": {"type": "int", "required": True}})
+        _, args = self.validate_argument_spec(
+            {"code": {"type": "int", "required": True}, "file": {"type": "path"}}
+        )
         code = args["code"]
+        if args["file"]:
+            private_files.make_parents(Path(args["file"]).parent)
+            private_files.write(Path(args["file"]), f"{code}\n")
         return result | {
             "changed": False,
             "failed": code != 0,

@@ -13,6 +13,10 @@ CONTAINER = ("tests/unit", "tests/integration", "tests/api", "tests/smoke")
 HOST = ("tests/provisioning", "tests/guard")
 # Where the checkout's tests are in the app container.
 INSIDE = "/app"
+# How long each test took, by which shards are made (tests/durations.py writes it).
+DURATIONS = "tests/durations.json"
+RUNNERS = {"container": f"{INSIDE}/", "host": ""}
+SHARD = re.compile(r"([1-9]\d{0,2})/([1-9]\d{0,2})")
 # Options of pytest, and of the plugins in pytest.ini, whose value may be the next word.
 WITH_VALUE = {
     *("-c", "-k", "-m", "-n", "-o", "-p", "-r", "-W"),
@@ -83,11 +87,28 @@ def split(arguments: str, checkout: str) -> tuple[list[str], list[str]]:
     return options, named
 
 
-def pytest_runs(arguments: str, checkout: str) -> dict[str, Any]:
+def shard_options(shard: str) -> dict[str, list[str]]:
+    """Return runner to the options of pytest-split for a shard such as ``2/4``, the second of four.
+
+    Chunks of neighbours: pytest-split's other algorithm scatters the tests of a file over all shards, and
+    each imports it and makes its fixtures (https://github.com/jerry-git/pytest-split).
+
+    :raises ValueError: there is no such shard.
+    """
+    match = SHARD.fullmatch(shard)
+    if not match or int(match[1]) > int(match[2]):
+        raise ValueError(f"There is no shard {shard}. Say which of how many, such as SHARD=2/4.")
+    options = ["-p", "pytest_split.plugin", "--splitting-algorithm=duration_based_chunks"]
+    options += [f"--group={match[1]}", f"--splits={match[2]}"]
+    return {runner: [*options, f"--durations-path={at}{DURATIONS}"] for runner, at in RUNNERS.items()}
+
+
+def pytest_runs(arguments: str, checkout: str, shard: str = "") -> dict[str, Any]:
     """Split pytest's arguments between the runner in the app container and the one on the host.
 
     :param arguments: as a shell would read them: options go to both, a path below ``tests/`` to its runner.
     :param checkout: the folder that ``tests`` is in; folders that are not there are left out.
+    :param shard: ``2/4`` for the second of four parts of what each runner would run; empty for all.
     :returns: ``container`` and ``host``, each pytest's arguments, empty where it has nothing to run;
         ``whole``, whether the container runs all of its tests; ``database`` and ``servers``, whether a test
         may use the environment's database and its running servers; ``coverage``, whether the arguments ask
@@ -99,6 +120,11 @@ def pytest_runs(arguments: str, checkout: str) -> dict[str, Any]:
     except ValueError as error:
         options, named = [], []
         runs["faults"] = [f"{str(error).rstrip('.')} in the arguments for pytest: {arguments}"]
+    try:
+        part = shard_options(shard) if shard else {}
+    except ValueError as error:
+        part = {}
+        runs["faults"].append(str(error))
     for word in named:
         path = word.split("::")[0]
         if path != "tests" and "/".join(path.split("/")[:2]) not in (*CONTAINER, *HOST):
@@ -116,6 +142,8 @@ def pytest_runs(arguments: str, checkout: str) -> dict[str, Any]:
     runs["database"] = bool(used - {"tests/unit"})
     runs["servers"] = bool(used - {"tests/unit", "tests/integration", "tests/api"})
     runs["coverage"] = any(word.startswith("--cov") for word in options)
+    for runner, more in part.items():
+        runs[runner] = runs[runner] and more + runs[runner]
     return runs
 
 

@@ -148,7 +148,7 @@ async def test_alembic_alone_changes_nothing(scratch: OwnerSettings) -> None:
     """Whoever runs it without our command has neither connection nor the name of the app's role."""
     with (
         alembic_config() as config,
-        pytest.raises(RuntimeError, match=r"python -m src\.core\.migrate"),
+        pytest.raises(RuntimeError, match=r"python -m src\.core\.schema\.migrate"),
     ):
         command.upgrade(config, "head")
     await downgrade(scratch, "base")

@@ -278,7 +278,7 @@ async def test_an_edited_file_answers(
     shutil.copytree(SOURCE, tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
     async with serving("src.start", "--reload", port=port, env=env, cwd=tmp_path) as server:
         await answers(http, server, {"status": "ok"})
-        edited = tmp_path / "src" / "core" / "health.py"
+        edited = tmp_path / "src/core/web/health.py"
         text = edited.read_text(encoding="utf-8")
         edited.write_text(text.replace('["ok"] = "ok"', '["edited"] = "edited"'), encoding="utf-8")
         await answers(http, server, {"status": "edited"})

@@ -16,7 +16,7 @@ from dotenv import dotenv_values
 
 from src.core.config import DatabaseAddress, OwnerSettings, load
 from src.core.security.secret_strength import PLACEHOLDER
-from src.core.test_databases.clones import policy
+from src.core.test_databases import policy
 from tests.by_path import ROOT
 from tests.by_path import load as plugin
 from tests.provisioning import playbook

@@ -108,6 +108,27 @@ def test_coverage_that_is_asked_for(checkout: Path, arguments: str, coverage: bo
     assert plugin.pytest_runs(arguments, str(checkout))["coverage"] is coverage
 
 
+@pytest.mark.parametrize("shard", ["3/2", "0/2", "x", "1", "1/2/3", "-1/2", "1 / 2", "2/4 ", "01/2", "1/0"])
+def test_a_shard_that_does_not_exist_is_refused_in_one_line(checkout: Path, shard: str) -> None:
+    (fault,) = plugin.pytest_runs("", str(checkout), shard)["faults"]
+    assert fault == f"There is no shard {shard}. Say which of how many, such as SHARD=2/4."
+
+
+def test_a_shard_is_a_part_of_both_runners(checkout: Path) -> None:
+    whole, runs = (plugin.pytest_runs("", str(checkout), shard) for shard in ("", "2/4"))
+    for runner in ("container", "host"):
+        options = runs[runner][: -len(whole[runner])]
+        assert runs[runner] == options + whole[runner]
+        assert {"--group=2", "--splits=4"} <= set(options)
+    assert {key: runs[key] for key in ("whole", "database", "servers", "faults")} == {
+        key: whole[key] for key in ("whole", "database", "servers", "faults")
+    }
+
+
+def test_a_runner_without_tests_has_no_shard(checkout: Path) -> None:
+    assert plugin.pytest_runs("tests/unit", str(checkout), "1/2")["host"] == []
+
+
 def test_every_folder_of_tests_has_a_runner() -> None:
     folders = {
         f"tests/{path.relative_to(ROOT / 'tests').parts[0]}" for path in ROOT.glob("tests/*/**/test_*.py")

@@ -30,7 +30,7 @@ CODE_SPAN = re.compile(r"`([\w./-]+)`")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)")
 PAGES = tracked("*.md")
 # What a run makes, in the folders that hold it.
-MADE = ("env/", "certs/", "reports/", "backups/", ".venv/")
+MADE = ("env/", "certs/", "reports/", "backups/", ".venv/", "inventories/shards")
 
 
 def dead_paths(page: Path) -> list[str]:
