@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, literal, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -25,9 +25,10 @@ _OVER: ColumnElement[bool] = and_(
         col(ProviderToken.refresh_expires_at) <= func.now(),
     ),
 )
-status_today: ColumnElement[str] = case(
-    (_OVER, ConnectionStatus.EXPIRED.value),
-    else_=func.coalesce(col(ProviderConnection.status), ConnectionStatus.PENDING.value),
+_STATUS = col(ProviderConnection.status)
+status_today: ColumnElement[ConnectionStatus] = case(
+    (_OVER, literal(ConnectionStatus.EXPIRED, _STATUS.type)),
+    else_=func.coalesce(_STATUS, literal(ConnectionStatus.PENDING, _STATUS.type)),
 )
 SORT = {
     "alias": col(Provider.alias),
@@ -47,7 +48,7 @@ class Standing:
     status: ConnectionStatus
 
 
-def _standings() -> Select[tuple[Provider, ProviderConnection, ProviderToken, str]]:
+def _standings() -> Select[tuple[Provider, ProviderConnection, ProviderToken, ConnectionStatus]]:
     return (
         select(Provider, ProviderConnection, ProviderToken, status_today)
         .outerjoin(ProviderConnection, col(ProviderConnection.provider_id) == col(Provider.id))
@@ -57,8 +58,7 @@ def _standings() -> Select[tuple[Provider, ProviderConnection, ProviderToken, st
 
 
 def _standing(row: Any) -> Standing:
-    provider, connection, token, status = row
-    return Standing(provider, connection, token, ConnectionStatus(status))
+    return Standing(*row)
 
 
 def not_found() -> Problem:
@@ -111,7 +111,7 @@ async def search(
 
 async def create(context: Context, user: User, *, provider_key: str, alias: str) -> Standing:
     """Raises :class:`Problem`: 422 where there is no such type, 409 for an alias in use."""
-    if provider_key not in context.provider_types:
+    if provider_key not in context.oauth.provider_types:
         detail = "There is no such provider type. See /provider-types."
         # As every 422 is documented.
         error = {"loc": ["body", "provider_key"], "msg": detail, "type": "unknown_provider_type"}
@@ -119,7 +119,7 @@ async def create(context: Context, user: User, *, provider_key: str, alias: str)
     provider = Provider(user_id=user.id, provider_key=provider_key, alias=alias)
     context.session.add(provider)
     await _flush(context.session)
-    context.record(Action.PROVIDER_CREATED, Subject.of(provider))
+    context.audit.record(Action.PROVIDER_CREATED, Subject.of(provider))
     await context.session.flush()
     return Standing(provider, None, None, ConnectionStatus.PENDING)
 
@@ -135,7 +135,7 @@ async def update(
         for name in changed:
             setattr(provider, name, changes[name])
         await _flush(context.session)
-        context.record(Action.PROVIDER_UPDATED, Subject.of(provider), changed=changed)
+        context.audit.record(Action.PROVIDER_UPDATED, Subject.of(provider), changed=changed)
         await context.session.flush()
         await context.session.refresh(provider)
     return standing

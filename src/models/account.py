@@ -7,7 +7,7 @@ from enum import StrEnum
 from sqlalchemy import LargeBinary
 from sqlmodel import Field
 
-from src.models.base import TIMESTAMP, Identified, Timestamped, one_of
+from src.models.base import TIMESTAMP, Identified, Timestamped, one_of, stored_as_text
 
 
 class Purpose(StrEnum):
@@ -38,7 +38,7 @@ class MailedToken(Identified, Timestamped, table=True):
     __table_args__ = (one_of("purpose", Purpose),)
 
     user_id: uuid.UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
-    purpose: str = Field(max_length=20)
+    purpose: Purpose = Field(sa_type=stored_as_text(Purpose))
     token_hash: bytes = Field(sa_type=LargeBinary, unique=True)
     expires_at: datetime = Field(sa_type=TIMESTAMP, index=True)
     used_at: datetime | None = Field(default=None, sa_type=TIMESTAMP)

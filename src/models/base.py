@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, DateTime, func, text
+from sqlalchemy import CheckConstraint, DateTime, Enum, func, text
 from sqlmodel import Field, SQLModel
 
 SQLModel.metadata.naming_convention = {
@@ -20,8 +20,23 @@ SQLModel.metadata.naming_convention = {
 TIMESTAMP: Any = DateTime(timezone=True)
 
 
+def stored_as_text(values: type[StrEnum], length: int = 20) -> Any:
+    """The type of a column that holds a member of ``values``: VARCHAR, with the check of :func:`one_of`.
+
+    A type of PostgreSQL's own would survive a downgrade.
+    """
+    return Enum(
+        values,
+        native_enum=False,
+        create_constraint=False,
+        length=length,
+        # Their values, where SQLAlchemy would store their names.
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
 def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
-    """VARCHAR and a check instead of an enum type, which would survive a downgrade."""
+    """A column has one of these values, whoever writes it."""
     listed = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
 

@@ -1,4 +1,8 @@
-"""A user's access to a provider: what it is called, how it stands, its tokens and what happened."""
+"""A user's access to a provider: what it is called, how it stands, its tokens and what happened.
+
+Each row has a relationship to its parent: it gives a flush its order. Parents have none to their children,
+which the database deletes with them.
+"""
 
 import uuid
 from datetime import datetime
@@ -9,7 +13,7 @@ from sqlalchemy import CheckConstraint, Index, LargeBinary, Text, UniqueConstrai
 from sqlalchemy.dialects.postgresql import INET, JSONB
 from sqlmodel import Field, Relationship
 
-from src.models.base import TIMESTAMP, Identified, Timestamped, one_of
+from src.models.base import TIMESTAMP, Identified, Timestamped, one_of, stored_as_text
 from src.models.user import User
 
 
@@ -40,12 +44,7 @@ class Provider(Identified, Timestamped, table=True):
     alias: str = Field(max_length=100)
     is_active: bool = Field(default=True, sa_column_kwargs={"server_default": text("true")})
 
-    user: User = Relationship(back_populates="providers", sa_relationship_kwargs={"lazy": "raise"})
-    connection: "ProviderConnection" = Relationship(
-        back_populates="provider",
-        passive_deletes="all",
-        sa_relationship_kwargs={"lazy": "raise", "uselist": False},
-    )
+    user: User = Relationship(sa_relationship_kwargs={"lazy": "raise"})
 
 
 class ProviderConnection(Identified, Timestamped, table=True):
@@ -59,9 +58,9 @@ class ProviderConnection(Identified, Timestamped, table=True):
     )
 
     provider_id: uuid.UUID = Field(foreign_key="providers.id", ondelete="CASCADE")
-    status: str = Field(
+    status: ConnectionStatus = Field(
         default=ConnectionStatus.PENDING,
-        max_length=20,
+        sa_type=stored_as_text(ConnectionStatus),
         sa_column_kwargs={"server_default": text("'pending'")},
     )
     connected_at: datetime | None = Field(default=None, sa_type=TIMESTAMP)
@@ -71,12 +70,7 @@ class ProviderConnection(Identified, Timestamped, table=True):
     last_error: str | None = Field(default=None, sa_type=Text)
     error_count: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
 
-    provider: Provider = Relationship(back_populates="connection", sa_relationship_kwargs={"lazy": "raise"})
-    token: "ProviderToken" = Relationship(
-        back_populates="connection",
-        passive_deletes="all",
-        sa_relationship_kwargs={"lazy": "raise", "uselist": False},
-    )
+    provider: Provider = Relationship(sa_relationship_kwargs={"lazy": "raise"})
 
 
 class ProviderToken(Identified, Timestamped, table=True):
@@ -102,9 +96,7 @@ class ProviderToken(Identified, Timestamped, table=True):
     last_refreshed_at: datetime | None = Field(default=None, sa_type=TIMESTAMP)
     refresh_count: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
 
-    connection: ProviderConnection = Relationship(
-        back_populates="token", sa_relationship_kwargs={"lazy": "raise"}
-    )
+    connection: ProviderConnection = Relationship(sa_relationship_kwargs={"lazy": "raise"})
 
 
 class ProviderAuditLog(Identified, table=True):
@@ -132,7 +124,7 @@ class ProviderAuditLog(Identified, table=True):
     connection_id: uuid.UUID | None = None
     provider_key: str | None = Field(default=None, max_length=50)
     action: str = Field(max_length=50)
-    outcome: str = Field(max_length=20)
+    outcome: AuditOutcome = Field(sa_type=stored_as_text(AuditOutcome))
     details: dict[str, Any] = Field(
         default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")}
     )

@@ -1,15 +1,11 @@
 """Who may log in."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from sqlalchemy import CheckConstraint, text
-from sqlmodel import Field, Relationship
+from sqlmodel import Field
 
 from src.models.base import TIMESTAMP, Identified, Timestamped
-
-if TYPE_CHECKING:
-    from src.models.provider import Provider
 
 
 class User(Identified, Timestamped, table=True):
@@ -29,8 +25,6 @@ class User(Identified, Timestamped, table=True):
     locked_until: datetime | None = Field(default=None, sa_type=TIMESTAMP)
     last_login_at: datetime | None = Field(default=None, sa_type=TIMESTAMP)
 
-    providers: list["Provider"] = Relationship(
-        back_populates="user",
-        passive_deletes="all",
-        sa_relationship_kwargs={"lazy": "raise"},
-    )
+    @property
+    def email_verified(self) -> bool:
+        return self.email_verified_at is not None

@@ -43,20 +43,16 @@ async def test_a_users_connection_from_end_to_end(session: AsyncSession) -> None
     await session.commit()
     session.expunge_all()
 
-    everything = (
-        select(User)
-        .where(User.email == "ann@example.org")
-        .options(
-            selectinload(User.providers)
-            .selectinload(Provider.connection)
-            .selectinload(ProviderConnection.token)
-        )
+    to_the_user = (
+        selectinload(ProviderToken.connection)
+        .selectinload(ProviderConnection.provider)
+        .selectinload(Provider.user)
     )
-    found = (await session.scalars(everything)).one()
-    (provider,) = found.providers
+    token = (await session.scalars(select(ProviderToken).options(to_the_user))).one()
+    connection, provider = token.connection, token.connection.provider
+    assert provider.user.email == "ann@example.org"
     assert (provider.alias, provider.provider_key, provider.is_active) == ("Main account", "schwab", True)
-    assert provider.connection.status == ConnectionStatus.PENDING
-    token = provider.connection.token
+    assert connection.status is ConnectionStatus.PENDING
     assert token.access_token_encrypted == b"\x00\xff"
     assert token.expires_at == NOW
     assert token.refresh_token_encrypted is None
@@ -97,11 +93,21 @@ async def test_an_update_has_its_time(session: AsyncSession) -> None:
 
 
 async def test_a_relationship_is_never_loaded_by_surprise(session: AsyncSession) -> None:
-    await save(session, user())
+    ann = user()
+    await save(session, ann, *connected(ann))
     session.expunge_all()
-    ann = (await session.scalars(select(User))).one()
+    provider = (await session.scalars(select(Provider))).one()
     with pytest.raises(InvalidRequestError, match="raise"):
-        _ = ann.providers
+        _ = provider.user
+
+
+async def test_a_flush_inserts_parents_first(session: AsyncSession) -> None:
+    ann = user()
+    provider = Provider(user_id=ann.id, provider_key="schwab", alias="Mine")
+    connection = ProviderConnection(provider_id=provider.id)
+    # Children first, and no relationship set: the mapper alone knows the order.
+    session.add_all([connection, provider, ann])
+    await session.flush()
 
 
 async def test_deleting_a_user_deletes_all_but_the_audit_log(session: AsyncSession) -> None:

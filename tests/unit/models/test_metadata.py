@@ -1,9 +1,11 @@
 """Rules that every table follows."""
 
+from typing import Any
+
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Table
-from sqlalchemy.orm import class_mapper
+from sqlalchemy.orm import RelationshipDirection, class_mapper
 from sqlmodel import SQLModel
 
 import src.models
@@ -40,7 +42,23 @@ def test_times_have_a_zone(table: Table) -> None:
 
 @pytest.mark.parametrize("table", TABLES, ids=str)
 def test_no_enum_type_to_survive_a_downgrade(table: Table) -> None:
-    assert not [column for column in table.columns if isinstance(column.type, sa.Enum)]
+    enums = [column for column in table.columns if isinstance(column.type, sa.Enum)]
+    assert not [column for column in enums if column.type.native_enum]
+
+
+ENUMS = [column for table in TABLES for column in table.columns if isinstance(column.type, sa.Enum)]
+
+
+@pytest.mark.parametrize("column", ENUMS, ids=str)
+def test_the_values_of_an_enum_are_checked(column: sa.Column[Any]) -> None:
+    checks = {str(each.sqltext) for each in column.table.constraints if isinstance(each, sa.CheckConstraint)}
+    assert isinstance(column.type, sa.Enum)
+    assert column.type.enum_class is not None
+    assert f"{column.name} IN ({', '.join(repr(each.value) for each in column.type.enum_class)})" in checks
+
+
+def test_there_are_enums() -> None:
+    assert {column.name for column in ENUMS} == {"purpose", "status", "outcome"}
 
 
 @pytest.mark.parametrize("table", TABLES, ids=str)
@@ -52,6 +70,12 @@ def test_every_constraint_and_index_is_named_by_the_convention(table: Table) -> 
         kind, _, rest = str(item.name).partition("_")
         assert kind in prefixes
         assert rest.startswith(table.name)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_only_children_have_relationships(model: type[SQLModel]) -> None:
+    """To their parents, which are then inserted first. Others would make circles between modules."""
+    assert {each.direction for each in class_mapper(model).relationships} <= {RelationshipDirection.MANYTOONE}
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
