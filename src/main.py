@@ -3,11 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Response
 from fastapi.routing import iter_route_contexts
 
 from src.accounts import mail
 from src.api import auth, authorization, password_resets, provider_types, providers, relay
+from src.api.dependencies import StateDependency
+from src.api.state import AppState
 from src.core import logs
 from src.core.config import Settings, load
 from src.core.database import create_engine, create_sessions
@@ -16,33 +18,37 @@ from src.core.schema.revisions import heads
 from src.core.security.encryption import Keyring
 from src.core.web import problems
 from src.core.web.health import Health, Readiness, readiness
+from src.core.web.rate_limits import RateLimiter
 from src.core.web.requests import RequestMiddleware
+from src.core.web.trailing_slashes import TrailingSlashMiddleware
 from src.provider_types import define_all
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    settings: Settings = app.state.settings
-    app.state.engine = create_engine(settings)
-    app.state.sessions = create_sessions(app.state.engine)
-    # Failures are recorded in a transaction of their own, which outlives that of the request.
-    app.state.audit_sessions = app.state.sessions
-    app.state.redis = create_redis(settings)
-    app.state.migration_heads = heads()
+    state: AppState = app.state  # type: ignore[assignment]  # FastAPI knows only its base class
+    settings = state.settings
+    state.engine = create_engine(settings)
+    state.sessions = state.audit_sessions = create_sessions(state.engine)
+    state.redis = create_redis(settings)
+    state.rate_limiter = RateLimiter(state.redis, settings.redis_key_prefix)
+    state.migration_heads = heads()
     mail.announce(settings)
     try:
         yield
     finally:
-        await app.state.redis.aclose()
-        await app.state.engine.dispose()
+        await state.redis.aclose()
+        await state.engine.dispose()
 
 
-def configure(app: FastAPI, settings: Settings) -> None:
-    """All that requests find of the settings; the routes are the same for any."""
+def configure(app: FastAPI, settings: Settings) -> AppState:
+    """Give ``app`` a new state, made of ``settings``; the routes are the same for any."""
     logs.configure(settings.log_level, settings.secret_values(), mails=settings.environment != "production")
-    app.state.settings = settings
-    app.state.keyring = Keyring.parse(settings.encryption_key.get_secret_value())
-    app.state.provider_types = define_all(settings)
+    app.state = state = AppState()
+    state.settings = settings
+    state.keyring = Keyring.parse(settings.encryption_key.get_secret_value())
+    state.provider_types = define_all(settings)
+    return state
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -54,8 +60,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # Without it there is no /docs either.
         openapi_url="/openapi.json" if settings.environment != "production" else None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     problems.install(app)
+    app.add_middleware(TrailingSlashMiddleware)
     app.add_middleware(
         RequestMiddleware,
         routes=lambda: iter_route_contexts(app.routes),
@@ -69,9 +77,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         return Health()
 
     @app.get("/ready", tags=["operation"], responses={503: {"model": Readiness}})
-    async def ready(request: Request, response: Response) -> Readiness:
+    async def ready(state: StateDependency, response: Response) -> Readiness:
         """The process and all it needs; 503 while something is missing."""
-        state = request.app.state
         found = await readiness(state.engine, state.redis, state.migration_heads)
         if found.status != "ready":
             response.status_code = 503

@@ -3,40 +3,37 @@
 import uuid
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from src.accounts import access_tokens
 from src.accounts.addresses import EmailAddress
 from src.accounts.passwords import NewPassword, Password
 from src.accounts.secret_tokens import SecretToken
 from src.api.one_line import OneLine
+from src.api.schemas import RequestSchema, Schema
 
 
-class Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Registration(Body):
+class Registration(RequestSchema):
     email: EmailAddress
     password: NewPassword
     name: OneLine
 
 
-class Verification(Body):
+class Verification(RequestSchema):
     token: SecretToken
 
 
-class Credentials(Body):
+class Credentials(RequestSchema):
     email: EmailAddress
     password: Password
 
 
-class RefreshTokenBody(Body):
+class RefreshTokenBody(RequestSchema):
     refresh_token: SecretToken
 
 
-class ProfileChanges(Body):
-    """What is left out stays as it is."""
+class ProfileChanges(RequestSchema):
+    """Omitted fields keep their values."""
 
     model_config = ConfigDict(json_schema_extra={"dependentRequired": {"password": ["current_password"]}})
 
@@ -51,17 +48,17 @@ class ProfileChanges(Body):
         return self
 
 
-class Profile(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
+class Profile(Schema):
     id: uuid.UUID
     email: str
     name: str
+    is_active: bool = Field(description="An account that is not active can do nothing.")
+    email_verified: bool
     email_verified_at: datetime | None
     created_at: datetime
 
 
-class Tokens(BaseModel):
+class Tokens(Schema):
     access_token: str
     refresh_token: str
     token_type: str = "Bearer"  # noqa: S105 - RFC 6750's name

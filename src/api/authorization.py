@@ -1,40 +1,17 @@
+"""How a provider is connected, refreshed and disconnected."""
+
 import uuid
 from datetime import datetime
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
-from pydantic import AwareDatetime, BaseModel, Field
+from fastapi import APIRouter
+from pydantic import AwareDatetime, Field
 
-from src.api.dependencies import CurrentUser, RedisDependency, SessionDependency, SettingsDependency
-from src.api.provider_types import ProviderTypes
+from src.api.dependencies import ContextDependency, CurrentUser, RateLimiterDependency, SessionDependency
+from src.api.schemas import Schema
 from src.connections import connecting, providers, refreshing, revoking
-from src.connections.audit import Origin
-from src.connections.context import Context
 from src.connections.providers import Standing
 from src.core.web.problems import responses
-from src.core.web.rate_limits import check
 from src.models.provider import ConnectionStatus
-
-
-def _context(
-    request: Request,
-    session: SessionDependency,
-    redis: RedisDependency,
-    settings: SettingsDependency,
-    provider_types: ProviderTypes,
-) -> Context:
-    return Context(
-        session=session,
-        audit_sessions=request.app.state.audit_sessions,
-        redis=redis,
-        settings=settings,
-        keyring=request.app.state.keyring,
-        provider_types=provider_types,
-        origin=Origin.of(request.client.host if request.client else None, request.headers.get("User-Agent")),
-    )
-
-
-ContextDependency = Annotated[Context, Depends(_context)]
 
 router = APIRouter(
     prefix="/providers/{provider_id}/authorization",
@@ -43,16 +20,16 @@ router = APIRouter(
 )
 
 
-class LinkOut(BaseModel):
-    """What to open in the browser that is to finish."""
+class LinkOut(Schema):
+    """The link to open in a browser."""
 
-    auth_url: str = Field(description="Good for one browser, once.")
+    auth_url: str = Field(description="Works in one browser, once.")
     state: str
     expires_in: int = Field(description="Seconds until it must be finished.")
 
 
-class AuthorizationOut(BaseModel):
-    """How a connection stands."""
+class AuthorizationOut(Schema):
+    """The state of a connection."""
 
     provider_id: uuid.UUID
     status: ConnectionStatus
@@ -89,39 +66,45 @@ class AuthorizationOut(BaseModel):
         )
 
 
-@router.post("", responses=responses(409, 429))
+@router.post("", summary="Start an authorization", responses=responses(409, 429))
 async def start_authorization(
-    request: Request, user: CurrentUser, context: ContextDependency, provider_id: uuid.UUID
+    user: CurrentUser, context: ContextDependency, rate_limiter: RateLimiterDependency, provider_id: uuid.UUID
 ) -> LinkOut:
-    """Begin to connect: open `auth_url` in a browser, log in at the provider and agree.
+    """Get the link that connects a provider.
 
-    The browser that opened it ends at a page that says whether it worked; then the status is `active`.
+    **Next:** open `auth_url` in a browser within ten minutes, log in at the provider and agree. Only the
+    browser that opened the link can finish. It ends at a page that tells whether it worked. Then the status
+    of this authorization is `active`.
     """
-    await check(request, "authorization-start", "20/minute", str(user.id))
+    await rate_limiter.check("authorization-start", "20/minute", str(user.id))
     standing = await providers.get(context.session, user.id, provider_id)
     link = await connecting.start(context, standing.provider)
     return LinkOut(auth_url=link.auth_url, state=link.state, expires_in=link.expires_in)
 
 
-@router.get("")
+@router.get("", summary="Get the status of an authorization")
 async def get_authorization(
     user: CurrentUser, session: SessionDependency, provider_id: uuid.UUID
 ) -> AuthorizationOut:
-    """How the connection stands. The provider is not asked."""
+    """The state of the connection, as it is stored: the provider is not asked.
+
+    `pending`: not connected yet. `active`: connected. `expired`: a person must connect it again. `revoked`:
+    it was disconnected. `error`: the provider did not answer as expected.
+    """
     return AuthorizationOut.of(await providers.get(session, user.id, provider_id))
 
 
-@router.patch("", responses=responses(409, 429, 502, 504))
+@router.patch("", summary="Refresh an authorization", responses=responses(409, 429, 502, 504))
 async def refresh_authorization(
-    request: Request, user: CurrentUser, context: ContextDependency, provider_id: uuid.UUID
+    user: CurrentUser, context: ContextDependency, rate_limiter: RateLimiterDependency, provider_id: uuid.UUID
 ) -> AuthorizationOut:
-    """Get new tokens from the provider now."""
-    await check(request, "authorization-refresh", "20/minute", str(user.id))
+    """Get new tokens from the provider now, whether or not the present ones are about to expire."""
+    await rate_limiter.check("authorization-refresh", "20/minute", str(user.id))
     standing = await providers.get(context.session, user.id, provider_id)
     return AuthorizationOut.of(await refreshing.refresh(context, standing.provider))
 
 
-@router.delete("", status_code=204)
+@router.delete("", summary="Revoke an authorization", status_code=204)
 async def revoke_authorization(user: CurrentUser, context: ContextDependency, provider_id: uuid.UUID) -> None:
-    """End the connection: tokens are forgotten, and revoked at a provider that has where."""
+    """Disconnect a provider: delete its tokens, and revoke them at the provider if it supports that."""
     await revoking.revoke(context, user.id, provider_id)

@@ -1,6 +1,6 @@
 """What endpoints ask for."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -10,33 +10,53 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from src.accounts import access_tokens, refresh_tokens
 from src.accounts.access_tokens import Access
+from src.api.state import AppState, app_state
+from src.connections.audit import AuditTrail, Origin
+from src.connections.context import Context, OAuth
 from src.core.config import Settings
 from src.core.web.problems import Problem
+from src.core.web.rate_limits import RateLimiter
 from src.models import User
+from src.provider_types import ProviderType
 
-_bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", description="The access token of a login.")
+_bearer = HTTPBearer(
+    auto_error=False,
+    bearerFormat="JWT",
+    description="The `access_token` that `POST /api/v1/auth/login` returned, without quotation marks.",
+)
+
+StateDependency = Annotated[AppState, Depends(app_state)]
 
 
-async def _session(request: Request) -> AsyncIterator[AsyncSession]:
-    """A session of the request's own. Whoever changes something commits, before the answer is sent: what
-    comes after a ``yield`` runs when the client has its answer (FastAPI 0.118 and later)."""
-    async with request.app.state.sessions() as session:
+async def _session(state: StateDependency) -> AsyncIterator[AsyncSession]:
+    """The request's own session, committed when the endpoint has returned (:mod:`src.core.commits`)."""
+    async with state.sessions() as session:
         yield session
+        await session.commit()
 
 
-def _settings(request: Request) -> Settings:
-    settings: Settings = request.app.state.settings
-    return settings
+def _settings(state: StateDependency) -> Settings:
+    return state.settings
 
 
-def _redis(request: Request) -> Redis:
-    redis: Redis = request.app.state.redis
-    return redis
+def _redis(state: StateDependency) -> Redis:
+    return state.redis
 
 
-SessionDependency = Annotated[AsyncSession, Depends(_session)]
+def _rate_limiter(state: StateDependency) -> RateLimiter:
+    return state.rate_limiter
+
+
+def _provider_types(state: StateDependency) -> Mapping[str, ProviderType]:
+    return state.provider_types
+
+
+# FastAPI ends a dependency of this scope before it sends the response, others after that.
+SessionDependency = Annotated[AsyncSession, Depends(_session, scope="function")]
 SettingsDependency = Annotated[Settings, Depends(_settings)]
 RedisDependency = Annotated[Redis, Depends(_redis)]
+RateLimiterDependency = Annotated[RateLimiter, Depends(_rate_limiter)]
+ProviderTypes = Annotated[Mapping[str, ProviderType], Depends(_provider_types)]
 
 
 def _access(
@@ -82,3 +102,15 @@ async def _current_user(access: AccessDependency, session: SessionDependency) ->
 
 
 CurrentUser = Annotated[User, Depends(_current_user)]
+
+
+def _context(request: Request, session: SessionDependency, state: StateDependency) -> Context:
+    origin = Origin.of(request.client.host if request.client else None, request.headers.get("User-Agent"))
+    return Context(
+        session=session,
+        audit=AuditTrail(session, state.audit_sessions, origin),
+        oauth=OAuth(state.settings, state.redis, state.keyring, state.provider_types),
+    )
+
+
+ContextDependency = Annotated[Context, Depends(_context)]

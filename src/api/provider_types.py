@@ -1,25 +1,19 @@
-from collections.abc import Mapping
+"""The kinds of providers that can be connected."""
+
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Request
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Path
+from pydantic import Field
 
-from src.api.dependencies import CurrentUser
+from src.api.dependencies import CurrentUser, ProviderTypes
+from src.api.schemas import Schema
 from src.core.web.problems import Problem, responses
 from src.provider_types import ProviderType
-
-
-def _provider_types(request: Request) -> Mapping[str, ProviderType]:
-    found: Mapping[str, ProviderType] = request.app.state.provider_types
-    return found
-
-
-ProviderTypes = Annotated[Mapping[str, ProviderType], Depends(_provider_types)]
 
 router = APIRouter(prefix="/provider-types", tags=["provider types"], responses=responses(401))
 
 
-class ProviderTypeOut(BaseModel):
+class ProviderTypeOut(Schema):
     """A kind of provider that can be connected."""
 
     key: str
@@ -40,16 +34,17 @@ class ProviderTypeOut(BaseModel):
         )
 
 
-@router.get("")
+@router.get("", summary="List provider types")
 async def list_provider_types(user: CurrentUser, provider_types: ProviderTypes) -> list[ProviderTypeOut]:
-    """All that are supported, by name."""
+    """All supported provider types, in the order of their names. Add a provider with the `key` of one."""
     return [ProviderTypeOut.of(provider_type) for provider_type in provider_types.values()]
 
 
-@router.get("/{key}", responses=responses(404, 422))
+@router.get("/{key}", summary="Get a provider type", responses=responses(404, 422))
 async def get_provider_type(
     user: CurrentUser, provider_types: ProviderTypes, key: Annotated[str, Path(max_length=50)]
 ) -> ProviderTypeOut:
+    """One provider type, by its key."""
     if key not in provider_types:
         raise Problem(404, "provider-type-not-found", "There is no such provider type.")
     return ProviderTypeOut.of(provider_types[key])

@@ -1,12 +1,14 @@
+"""The providers of a user."""
+
 import uuid
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
-from src.api.authorization import ContextDependency
-from src.api.dependencies import CurrentUser, SessionDependency
+from src.api.dependencies import ContextDependency, CurrentUser, SessionDependency
 from src.api.one_line import OneLine
+from src.api.schemas import RequestSchema, Schema
 from src.connections import providers, revoking
 from src.connections.providers import Standing
 from src.core.web.problems import responses
@@ -22,20 +24,18 @@ router = APIRouter(prefix="/providers", tags=["providers"], responses=responses(
 ProviderKey = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,50}$", examples=["schwab"])]
 
 
-class NewProvider(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class NewProvider(RequestSchema):
     provider_key: ProviderKey = Field(description="A key of /provider-types.")
-    alias: OneLine = Field(description="The user's own name for it, unlike those of their others.")
+    alias: OneLine = Field(description="Your own name for it. Each of your providers has another.")
 
 
-class ProviderChanges(BaseModel):
-    """What is left out stays as it is."""
-
-    model_config = ConfigDict(extra="forbid")
+class ProviderChanges(RequestSchema):
+    """Omitted fields keep their values."""
 
     alias: OneLine | None = None
-    is_active: bool | None = Field(default=None, description="Off, it is neither connected nor refreshed.")
+    is_active: bool | None = Field(
+        default=None, description="If false, it is neither connected nor refreshed."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -45,7 +45,7 @@ class ProviderChanges(BaseModel):
         return data
 
 
-class ProviderOut(BaseModel):
+class ProviderOut(Schema):
     id: uuid.UUID
     provider_key: str
     alias: str
@@ -61,7 +61,7 @@ class ProviderOut(BaseModel):
         return cls(**standing.provider.model_dump(), status=standing.status, connected_at=connected_at)
 
 
-class ProviderPage(BaseModel):
+class ProviderPage(Schema):
     items: list[ProviderOut]
     page: int
     per_page: int
@@ -69,18 +69,20 @@ class ProviderPage(BaseModel):
     pages: int
 
 
-@router.post("", status_code=201, responses=responses(400, 409))
+@router.post("", summary="Add a provider", status_code=201, responses=responses(400, 409))
 async def create_provider(
     user: CurrentUser, context: ContextDependency, body: NewProvider, response: Response
 ) -> ProviderOut:
-    """Add a provider, which is not connected yet: see its authorization."""
+    """Add one of your accounts at a provider type, under a name of your own.
+
+    **Next:** start its authorization with the `id` in the response; it is not connected yet.
+    """
     standing = await providers.create(context, user, provider_key=body.provider_key, alias=body.alias)
     response.headers["Location"] = f"/api/v1/providers/{standing.provider.id}"
-    await context.session.commit()
     return ProviderOut.of(standing)
 
 
-@router.get("")
+@router.get("", summary="List your providers")
 async def list_providers(
     user: CurrentUser,
     session: SessionDependency,
@@ -97,13 +99,13 @@ async def list_providers(
             "status",
             "-status",
         ],
-        Query(description="`-` turns the order."),
+        Query(description="`-` reverses the order."),
     ] = "created_at",
     provider_key: Annotated[ProviderKey | None, Query()] = None,
     status: Annotated[ConnectionStatus | None, Query()] = None,
     is_active: Annotated[bool | None, Query()] = None,
 ) -> ProviderPage:
-    """The user's own providers. A page behind the last is empty."""
+    """Your providers, a page at a time. A page after the last one is empty."""
     found, total = await providers.search(
         session,
         user,
@@ -123,21 +125,25 @@ async def list_providers(
     )
 
 
-@router.get("/{provider_id}", responses=responses(404))
+@router.get("/{provider_id}", summary="Get a provider", responses=responses(404))
 async def get_provider(user: CurrentUser, session: SessionDependency, provider_id: uuid.UUID) -> ProviderOut:
+    """One of your providers. Somebody else's is not found."""
     return ProviderOut.of(await providers.get(session, user.id, provider_id))
 
 
-@router.patch("/{provider_id}", responses=responses(400, 404, 409))
+@router.patch("/{provider_id}", summary="Change a provider", responses=responses(400, 404, 409))
 async def change_provider(
     user: CurrentUser, context: ContextDependency, provider_id: uuid.UUID, body: ProviderChanges
 ) -> ProviderOut:
+    """Rename a provider, or switch it off or on. Omitted fields keep their values."""
     standing = await providers.update(context, user, provider_id, body.model_dump(exclude_unset=True))
-    await context.session.commit()
     return ProviderOut.of(standing)
 
 
-@router.delete("/{provider_id}", status_code=204, responses=responses(404))
+@router.delete("/{provider_id}", summary="Remove a provider", status_code=204, responses=responses(404))
 async def delete_provider(user: CurrentUser, context: ContextDependency, provider_id: uuid.UUID) -> None:
-    """Remove it with its connection and tokens, which are revoked at a provider that has where."""
+    """Remove a provider with its connection and tokens.
+
+    The tokens are also revoked at the provider, if it supports that.
+    """
     await revoking.delete_provider(context, user.id, provider_id)

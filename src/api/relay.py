@@ -5,16 +5,16 @@ import secrets
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from src.api.authorization import ContextDependency
-from src.api.dependencies import SettingsDependency
+from src.api.dependencies import ContextDependency, RateLimiterDependency, SettingsDependency
+from src.api.schemas import Schema
 from src.connections import connecting
 from src.connections.audit import Origin
 from src.connections.connecting import Answer
 from src.connections.context import Context
 from src.core.web.problems import Problem
-from src.core.web.rate_limits import FROM_ADDRESS, check, network_of
+from src.core.web.rate_limits import FROM_ADDRESS, RateLimiter, network_of
 
 # Of one browser's address, links opened and answers brought together.
 RATE = "60/minute"
@@ -39,7 +39,7 @@ router = APIRouter(
 Parameter = Annotated[str, Field(max_length=10_000)]
 
 
-class Browser(BaseModel):
+class Browser(Schema):
     """Who came to the callback server."""
 
     ip_address: Annotated[str, Field(max_length=100)] | None = None
@@ -51,7 +51,7 @@ class Begin(Browser):
     state: Parameter
 
 
-class BeginOut(BaseModel):
+class BeginOut(Schema):
     authorization_url: str
     cookie_name: str
     cookie_value: str
@@ -64,27 +64,29 @@ class Complete(Browser):
     error: Parameter | None = None
     # For a person who reads English at the provider; nobody here repeats it.
     error_description: Parameter | None = None
-    duplicated: list[Literal["code", "state", "error", "error_description"]] = []
-    cookies: dict[str, Parameter] = {}
+    duplicated: list[Literal["code", "state", "error", "error_description"]] = Field(default_factory=list)
+    cookies: dict[str, Parameter] = Field(default_factory=dict)
 
 
-class CompleteOut(BaseModel):
+class CompleteOut(Schema):
     provider_name: str
     alias: str
 
 
 @router.post("/begin")
-async def begin(request: Request, context: ContextDependency, body: Begin) -> BeginOut:
+async def begin(rate_limiter: RateLimiterDependency, context: ContextDependency, body: Begin) -> BeginOut:
     """A browser opened a link."""
-    await _limit(request, body)
+    await _limit(rate_limiter, body)
     opened = await connecting.open_link(_from_browser(context, body), body.ticket, body.state)
     return BeginOut(**dataclasses.asdict(opened))
 
 
 @router.post("/complete")
-async def complete(request: Request, context: ContextDependency, body: Complete) -> CompleteOut:
+async def complete(
+    rate_limiter: RateLimiterDependency, context: ContextDependency, body: Complete
+) -> CompleteOut:
     """A browser came back from the provider."""
-    await _limit(request, body)
+    await _limit(rate_limiter, body)
     answer = Answer(
         code=body.code,
         state=body.state,
@@ -97,10 +99,10 @@ async def complete(request: Request, context: ContextDependency, body: Complete)
 
 
 def _from_browser(context: Context, browser: Browser) -> Context:
-    return dataclasses.replace(context, origin=Origin.of(browser.ip_address, browser.user_agent))
+    origin = Origin.of(browser.ip_address, browser.user_agent)
+    return dataclasses.replace(context, audit=dataclasses.replace(context.audit, origin=origin))
 
 
-async def _limit(request: Request, browser: Browser) -> None:
-    await check(
-        request, "oauth-callback-per-address", RATE, network_of(browser.ip_address or ""), FROM_ADDRESS
-    )
+async def _limit(rate_limiter: RateLimiter, browser: Browser) -> None:
+    address = network_of(browser.ip_address or "")
+    await rate_limiter.check("oauth-callback-per-address", RATE, address, FROM_ADDRESS)

@@ -4,10 +4,12 @@ import ipaddress
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NoReturn
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
+from src.core.commits import commit_despite_refusal
+from src.core.web.problems import Problem
 from src.core.web.request_ids import current_request_id
 from src.models import Provider, ProviderAuditLog
 from src.models.provider import AuditOutcome
@@ -69,25 +71,54 @@ class Subject:
 NOBODY = Subject()
 
 
-def outcome(failed: bool) -> AuditOutcome:
-    return AuditOutcome.FAILURE if failed else AuditOutcome.SUCCESS
-
-
-def record(
-    session: AsyncSession,
-    action: Action,
-    origin: Origin,
-    subject: Subject = NOBODY,
-    outcome: AuditOutcome = AuditOutcome.SUCCESS,
-    **details: Any,
-) -> None:
-    """Add an entry to the transaction of the change that it tells of.
+@dataclass(frozen=True)
+class AuditTrail:
+    """Writes the entries of one request.
 
     ``details`` are words of our own: never a token, a code, a state, nor what a provider or a browser wrote.
     """
-    request_id = current_request_id()
-    session.add(
-        ProviderAuditLog(
+
+    # The request's own.
+    session: AsyncSession
+    # For entries that stay whatever becomes of the request.
+    sessions: async_sessionmaker[AsyncSession]
+    origin: Origin
+
+    def record(
+        self,
+        action: Action,
+        subject: Subject = NOBODY,
+        outcome: AuditOutcome = AuditOutcome.SUCCESS,
+        **details: Any,
+    ) -> None:
+        """Add an entry to the transaction of the change that it tells of."""
+        self.session.add(self._entry(action, subject, outcome, details))
+
+    async def record_alone(
+        self,
+        action: Action,
+        subject: Subject = NOBODY,
+        outcome: AuditOutcome = AuditOutcome.SUCCESS,
+        **details: Any,
+    ) -> None:
+        """Add an entry in a transaction of its own, which stays whatever becomes of the request."""
+        async with self.sessions.begin() as session:
+            session.add(self._entry(action, subject, outcome, details))
+
+    async def fail(
+        self, action: Action, problem: Problem, subject: Subject = NOBODY, **details: Any
+    ) -> NoReturn:
+        """Record a failure that changed nothing, and raise ``problem``."""
+        # Also frees the request's connection: to need two at once could use up the pool.
+        await commit_despite_refusal(self.session)
+        await self.record_alone(action, subject, AuditOutcome.FAILURE, problem=problem.code, **details)
+        raise problem
+
+    def _entry(
+        self, action: Action, subject: Subject, outcome: AuditOutcome, details: dict[str, Any]
+    ) -> ProviderAuditLog:
+        request_id = current_request_id()
+        return ProviderAuditLog(
             user_id=subject.user_id,
             provider_id=subject.provider_id,
             provider_key=subject.provider_key,
@@ -95,32 +126,6 @@ def record(
             action=action,
             outcome=outcome,
             details=details | ({"request_id": request_id} if request_id else {}),
-            ip_address=origin.ip_address,
-            user_agent=origin.user_agent,
+            ip_address=self.origin.ip_address,
+            user_agent=self.origin.user_agent,
         )
-    )
-
-
-async def record_alone(
-    audit_sessions: async_sessionmaker[AsyncSession],
-    action: Action,
-    origin: Origin,
-    subject: Subject = NOBODY,
-    outcome: AuditOutcome = AuditOutcome.SUCCESS,
-    **details: Any,
-) -> None:
-    """The same in a transaction of its own, which stays whatever becomes of the request."""
-    async with audit_sessions() as session:
-        record(session, action, origin, subject, outcome, **details)
-        await session.commit()
-
-
-async def record_failure(
-    audit_sessions: async_sessionmaker[AsyncSession],
-    action: Action,
-    origin: Origin,
-    subject: Subject = NOBODY,
-    **details: Any,
-) -> None:
-    """A failure that changed nothing, in a transaction of its own."""
-    await record_alone(audit_sessions, action, origin, subject, AuditOutcome.FAILURE, **details)

@@ -1,7 +1,7 @@
 """From a user's wish to connect a provider to tokens in the database.
 
 No answer of a provider is waited for inside a transaction: one may take ten seconds, and a slow provider
-would soon hold the whole pool. So these operations commit themselves.
+would soon hold the whole pool. So these operations commit before they wait.
 """
 
 import logging
@@ -15,10 +15,11 @@ from src.connections import providers, tokens
 from src.connections.audit import NOBODY, Action, Subject
 from src.connections.browser import cookie_name
 from src.connections.context import Context, provider_problem
-from src.connections.flows import LIFETIME, Flow, FlowStore
+from src.connections.flows import LIFETIME, Flow
 from src.connections.oauth_client import ConsentLostError, Grant, ProviderError
 from src.connections.providers import Standing
 from src.connections.revoking import revoke_at_provider
+from src.core.commits import commit_before_waiting, commit_to_learn_the_outcome
 from src.core.web.problems import Problem
 from src.models import Provider, ProviderConnection, ProviderToken, User
 from src.models.provider import ConnectionStatus
@@ -75,10 +76,9 @@ class Answer:
 
 async def start(context: Context, provider: Provider) -> Link:
     """Begin a flow; others that are open stay so. Raises :class:`Problem` 409."""
-    provider_type = context.usable_type(provider)
-    started = await _flows(context).start(provider.user_id, provider.id, provider.provider_key)
-    context.record(Action.AUTHORIZATION_STARTED, Subject.of(provider))
-    await context.session.commit()
+    provider_type = context.oauth.usable_type(provider)
+    started = await context.oauth.flows().start(provider.user_id, provider.id, provider.provider_key)
+    context.audit.record(Action.AUTHORIZATION_STARTED, Subject.of(provider))
     callback = urlsplit(provider_type.redirect_uri)
     query = urlencode({"ticket": started.ticket, "state": started.state})
     return Link(f"{callback.scheme}://{callback.netloc}/authorize?{query}", started.state, LIFETIME)
@@ -88,14 +88,13 @@ async def open_link(context: Context, ticket: str, state: str) -> Redirection:
     """Make the browser that opens the link the flow's own. Raises :class:`Problem` 400, audited."""
     action = Action.AUTHORIZATION_OPENED
     await _database_answers(context)
-    opened = await _flows(context).open(ticket, state)
+    opened = await context.oauth.flows().open(ticket, state)
     if opened is None:
         problem = Problem(400, "link-invalid", "The link was used before, or is older than ten minutes.")
-        await context.fail(action, problem)
+        await context.audit.fail(action, problem)
     provider, provider_type = await _wanted(context, action, opened.flow)
-    url = await context.client(provider_type).authorization_url(state, opened.flow.code_verifier)
-    context.record(action, Subject.of(provider))
-    await context.session.commit()
+    url = await context.oauth.client(provider_type).authorization_url(state, opened.flow.code_verifier)
+    context.audit.record(action, Subject.of(provider))
     return Redirection(url, cookie_name(state), opened.cookie, LIFETIME)
 
 
@@ -110,16 +109,16 @@ async def complete(context: Context, answer: Answer) -> tuple[Provider, Provider
     flow, code = await _accept(context, answer)
     provider, provider_type = await _wanted(context, action, flow)
     subject = Subject.of(provider)
-    await context.session.commit()
+    await commit_before_waiting(context.session)
     try:
-        grant = await context.client(provider_type).exchange(code, flow.code_verifier)
+        grant = await context.oauth.client(provider_type).exchange(code, flow.code_verifier)
     except ConsentLostError as error:
         refused = Problem(
             400, "code-refused", "The provider does not accept its code (any more). Start again."
         )
-        await context.fail(action, refused, subject, reason=error.reason)
+        await context.audit.fail(action, refused, subject, reason=error.reason)
     except ProviderError as error:
-        await context.fail(action, provider_problem(error), subject, reason=error.reason)
+        await context.audit.fail(action, provider_problem(error), subject, reason=error.reason)
     try:
         await _store(context, flow, provider_type, grant)
     except Problem:
@@ -137,7 +136,7 @@ async def _accept(context: Context, answer: Answer) -> tuple[Flow, str]:
 
     The order matters: what the browser brought counts only once it is known to be the right browser.
     """
-    flow = None if answer.state is None else await _flows(context).consume(answer.state)
+    flow = None if answer.state is None else await context.oauth.flows().consume(answer.state)
     subject = Subject(flow.user_id, flow.provider_id, flow.provider_key) if flow else NOBODY
     details: dict[str, object] = {}
     if answer.repeated:
@@ -160,19 +159,19 @@ async def _accept(context: Context, answer: Answer) -> tuple[Flow, str]:
         problem = Problem(400, "code-invalid", "The authorization code is malformed.")
     else:
         return flow, answer.code
-    return await context.fail(Action.AUTHORIZATION_COMPLETED, problem, subject, **details)
+    return await context.audit.fail(Action.AUTHORIZATION_COMPLETED, problem, subject, **details)
 
 
 async def _wanted(context: Context, action: Action, flow: Flow) -> tuple[Provider, ProviderType]:
     standing = await _standing(context, action, flow)
-    return standing.provider, context.usable_type(standing.provider)
+    return standing.provider, context.oauth.usable_type(standing.provider)
 
 
 async def _standing(context: Context, action: Action, flow: Flow, *, lock: bool = False) -> Standing:
     """What a flow is about, if it is still the user's and can be connected; else :class:`Problem` 400."""
     try:
         standing = await providers.get(context.session, flow.user_id, flow.provider_id, lock=lock)
-        context.usable_type(standing.provider)
+        context.oauth.usable_type(standing.provider)
         user = await context.session.get(User, flow.user_id, populate_existing=True)
         if user is None or not user.is_active:
             raise Problem(409, "user-inactive", "The user may not log in any more.")
@@ -180,7 +179,7 @@ async def _standing(context: Context, action: Action, flow: Flow, *, lock: bool 
     except Problem as error:
         problem = Problem(400, "provider-gone", "What was to be connected is not there any more, or is off.")
         subject = Subject(flow.user_id, flow.provider_id, flow.provider_key)
-        await context.fail(action, problem, subject, because=error.code)
+        await context.audit.fail(action, problem, subject, because=error.code)
 
 
 async def _store(context: Context, flow: Flow, provider_type: ProviderType, grant: Grant) -> None:
@@ -199,25 +198,21 @@ async def _store(context: Context, flow: Flow, provider_type: ProviderType, gran
         connection_id=connection.id, access_token_encrypted=b"", key_id="", expires_at=grant.expires_at
     )
     token.scope = " ".join(provider_type.scopes) or None
-    tokens.write(token, context.keyring, grant)
+    tokens.write(token, context.oauth.keyring, grant)
     lifetime = provider_type.refresh_token_lifetime
     token.refresh_expires_at = now + lifetime if lifetime and grant.refresh_token else None
     token.refresh_count = 0
     token.last_refreshed_at = None
     context.session.add(token)
-    context.record(
+    context.audit.record(
         action,
         Subject.of(standing.provider, connection.id),
         again=standing.connection is not None,
         refresh_token=grant.refresh_token is not None,
     )
-    await context.session.commit()
+    await commit_to_learn_the_outcome(context.session)
 
 
 async def _database_answers(context: Context) -> None:
     """Fail before a state or a ticket is used up, if it does not: then the browser has its chance later."""
     await context.session.connection()
-
-
-def _flows(context: Context) -> FlowStore:
-    return FlowStore(context.redis, context.settings.redis_key_prefix, context.keyring)

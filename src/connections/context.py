@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
 
 from redis.asyncio import Redis
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from src.connections import audit
-from src.connections.audit import NOBODY, Action, Origin, Subject
+from src.connections.audit import AuditTrail
+from src.connections.flows import FlowStore
 from src.connections.oauth_client import (
     InvalidAnswerError,
     OAuthClient,
@@ -40,17 +39,16 @@ PROVIDER_PROBLEMS: dict[type[ProviderError], tuple[int, str, str]] = {
 
 
 @dataclass(frozen=True)
-class Context:
-    """One request's means."""
+class OAuth:
+    """What it takes to have flows, and to speak with providers."""
 
-    session: AsyncSession
-    # A factory for what is recorded whatever becomes of the request.
-    audit_sessions: async_sessionmaker[AsyncSession]
-    redis: Redis
     settings: Settings
+    redis: Redis
     keyring: Keyring
     provider_types: Mapping[str, ProviderType]
-    origin: Origin
+
+    def flows(self) -> FlowStore:
+        return FlowStore(self.redis, self.settings.redis_key_prefix, self.keyring)
 
     def client(self, provider_type: ProviderType) -> OAuthClient:
         return OAuthClient(provider_type, self.settings)
@@ -70,20 +68,14 @@ class Context:
             )
         return provider_type
 
-    def record(self, action: Action, subject: Subject, failed: bool = False, **details: Any) -> None:
-        """An entry of the audit log, in the transaction of the change."""
-        audit.record(self.session, action, self.origin, subject, audit.outcome(failed), **details)
 
-    async def fail(
-        self, action: Action, problem: Problem, subject: Subject = NOBODY, **details: Any
-    ) -> NoReturn:
-        """Record a failure that changed nothing, and raise ``problem``."""
-        # Nothing of the request's own is lost, and its connection is free for others.
-        await self.session.commit()
-        await audit.record_failure(
-            self.audit_sessions, action, self.origin, subject, problem=problem.code, **details
-        )
-        raise problem
+@dataclass(frozen=True)
+class Context:
+    """What one request's operation on a connection works with."""
+
+    session: AsyncSession
+    audit: AuditTrail
+    oauth: OAuth
 
 
 def provider_problem(error: ProviderError) -> Problem:

@@ -23,8 +23,8 @@ async def held(context: Context, provider_id: uuid.UUID) -> AsyncIterator[None]:
 
     Raises :class:`Problem`: 503 where another refresh takes too long.
     """
-    lock = context.redis.lock(
-        f"{context.settings.redis_key_prefix}oauth:refresh:{provider_id}",
+    lock = context.oauth.redis.lock(
+        f"{context.oauth.settings.redis_key_prefix}oauth:refresh:{provider_id}",
         timeout=LOCK_LIFETIME,
         sleep=0.05,
         blocking_timeout=LOCK_PATIENCE,

@@ -20,17 +20,22 @@ from typing import NoReturn
 from sqlalchemy import select
 from sqlmodel import col
 
-from src.connections import audit, providers, refresh_lock, tokens
+from src.connections import providers, refresh_lock, tokens
 from src.connections.audit import Action, Subject
 from src.connections.context import PROVIDER_PROBLEMS, Context, provider_problem
 from src.connections.oauth_client import ConsentLostError, Grant, ProviderError
 from src.connections.providers import Standing
 from src.connections.revoking import revoke_at_provider
 from src.connections.tokens import Tokens
+from src.core.commits import (
+    commit_before_waiting,
+    commit_despite_refusal,
+    commit_to_learn_the_outcome,
+)
 from src.core.security.encryption import DecryptionError
 from src.core.web.problems import Problem
 from src.models import Provider, ProviderAuditLog, ProviderConnection, ProviderToken
-from src.models.provider import ConnectionStatus
+from src.models.provider import AuditOutcome, ConnectionStatus
 
 AHEAD = timedelta(minutes=5)
 logger = logging.getLogger(__name__)
@@ -55,13 +60,13 @@ async def ensure_fresh(context: Context, provider: Provider) -> str:
 
 
 async def _refresh(context: Context, provider: Provider, is_due: Callable[[ProviderToken], bool]) -> Standing:
-    context.usable_type(provider)
+    context.oauth.usable_type(provider)
     seen = await providers.get(context.session, provider.user_id, provider.id)
     _, token = _connected(seen)
     if not is_due(token):
         return seen
     seen_version = _version(seen)
-    await context.session.commit()
+    await commit_before_waiting(context.session)
     async with refresh_lock.held(context, provider.id):
         now = await providers.get(context.session, provider.user_id, provider.id)
         if _version(now) != seen_version:
@@ -110,7 +115,7 @@ def _result_of_another(now: Standing, seen: Version) -> Standing:
 
 async def _ask(context: Context, standing: Standing) -> Standing:
     provider = standing.provider
-    provider_type = context.usable_type(provider)
+    provider_type = context.oauth.usable_type(provider)
     connection, token = _connected(standing)
     subject = Subject.of(provider, connection.id)
     held = await _read(context, standing)
@@ -119,14 +124,14 @@ async def _ask(context: Context, standing: Standing) -> Standing:
         if token.expires_at <= now:
             await _expire(context, standing, reason="no_refresh_token")
         problem = Problem(409, "no-refresh-token", "The provider gave nothing to refresh with.")
-        await context.fail(Action.TOKEN_REFRESHED, problem, subject)
+        await context.audit.fail(Action.TOKEN_REFRESHED, problem, subject)
     if token.refresh_expires_at is not None and token.refresh_expires_at <= now:
         await _expire(context, standing, reason="refresh_token_expired")
     details = {"interrupted_before": True} if await _was_interrupted(context, provider.id) else {}
-    await context.session.commit()
-    await audit.record_alone(context.audit_sessions, Action.TOKEN_REFRESH_STARTED, context.origin, subject)
+    await commit_before_waiting(context.session)
+    await context.audit.record_alone(Action.TOKEN_REFRESH_STARTED, subject)
     try:
-        grant = await context.client(provider_type).refresh(held.refresh_token)
+        grant = await context.oauth.client(provider_type).refresh(held.refresh_token)
     except ConsentLostError as error:
         await _expire(context, standing, reason=error.reason, **details)
     except ProviderError as error:
@@ -147,7 +152,7 @@ async def _store(
 ) -> Standing:
     now = await _unchanged(context, standing)
     connection, token = _connected(now)
-    tokens.write(token, context.keyring, grant, kept=held)
+    tokens.write(token, context.oauth.keyring, grant, kept=held)
     token.refresh_count += 1
     token.last_refreshed_at = datetime.now(UTC)
     connection.status = ConnectionStatus.ACTIVE
@@ -157,13 +162,13 @@ async def _store(
         refresh_token = "omitted"  # noqa: S105 - what became of it
     else:
         refresh_token = "same" if grant.refresh_token == held.refresh_token else "rotated"
-    context.record(
+    context.audit.record(
         Action.TOKEN_REFRESHED,
         Subject.of(now.provider, connection.id),
         refresh_token=refresh_token,
         **details,
     )
-    await context.session.commit()
+    await commit_to_learn_the_outcome(context.session)
     return Standing(now.provider, connection, token, ConnectionStatus.ACTIVE)
 
 
@@ -172,7 +177,8 @@ async def _unchanged(context: Context, standing: Standing) -> Standing:
     version = _version(standing)
     now = await providers.get(context.session, standing.provider.user_id, standing.provider.id, lock=True)
     if _version(now) != version:
-        await context.session.commit()
+        # The caller may ask the provider to revoke what it gave.
+        await commit_before_waiting(context.session)
         _connected(now)
         raise Problem(409, "connection-changed", "The connection was changed meanwhile. Look at it again.")
     return now
@@ -183,8 +189,8 @@ async def _expire(context: Context, standing: Standing, reason: str, **details: 
     connection, _ = _connected(now)
     connection.status = ConnectionStatus.EXPIRED
     subject = Subject.of(now.provider, connection.id)
-    context.record(Action.TOKEN_REFRESHED, subject, failed=True, reason=reason, **details)
-    await context.session.commit()
+    context.audit.record(Action.TOKEN_REFRESHED, subject, AuditOutcome.FAILURE, reason=reason, **details)
+    await commit_despite_refusal(context.session)
     raise _consent_expired()
 
 
@@ -196,20 +202,22 @@ async def _count(context: Context, standing: Standing, error: ProviderError, **d
     connection.last_error = problem.code
     connection.last_error_at = datetime.now(UTC)
     subject = Subject.of(now.provider, connection.id)
-    context.record(Action.TOKEN_REFRESHED, subject, failed=True, reason=error.reason, **details)
-    await context.session.commit()
+    context.audit.record(
+        Action.TOKEN_REFRESHED, subject, AuditOutcome.FAILURE, reason=error.reason, **details
+    )
+    await commit_despite_refusal(context.session)
     raise problem
 
 
 async def _read(context: Context, standing: Standing) -> Tokens:
     connection, token = _connected(standing)
     try:
-        return tokens.read(token, context.keyring)
+        return tokens.read(token, context.oauth.keyring)
     except DecryptionError as error:
         logger.error("Tokens cannot be read: %s", error)
         problem = Problem(409, "tokens-unreadable", "The stored tokens cannot be read. Connect again.")
         subject = Subject.of(standing.provider, connection.id)
-        await context.fail(Action.TOKEN_REFRESHED, problem, subject)
+        await context.audit.fail(Action.TOKEN_REFRESHED, problem, subject)
 
 
 async def _was_interrupted(context: Context, provider_id: uuid.UUID) -> bool:

@@ -6,12 +6,13 @@ import uuid
 from sqlalchemy import delete
 from sqlmodel import col
 
-from src.connections import audit, providers, tokens
+from src.connections import providers, tokens
 from src.connections.audit import Action, Subject
 from src.connections.context import Context
 from src.connections.oauth_client import ProviderError
 from src.connections.providers import Standing
 from src.connections.tokens import Tokens
+from src.core.commits import commit_before_waiting
 from src.core.security.encryption import DecryptionError
 from src.models import Provider
 from src.models.provider import AuditOutcome, ConnectionStatus
@@ -27,15 +28,14 @@ async def revoke(context: Context, user_id: uuid.UUID, provider_id: uuid.UUID) -
     """
     standing = await providers.get(context.session, user_id, provider_id, lock=True)
     if standing.connection is None or standing.connection.status == ConnectionStatus.REVOKED:
-        await context.session.commit()
         return
     subject = Subject.of(standing.provider, standing.connection.id)
     held = _held(context, standing)
     if standing.token is not None:
         await context.session.delete(standing.token)
     standing.connection.status = ConnectionStatus.REVOKED
-    context.record(Action.AUTHORIZATION_REVOKED, subject)
-    await context.session.commit()
+    context.audit.record(Action.AUTHORIZATION_REVOKED, subject)
+    await commit_before_waiting(context.session)
     await _revoke_held(context, standing, subject, held)
 
 
@@ -45,8 +45,8 @@ async def delete_provider(context: Context, user_id: uuid.UUID, provider_id: uui
     subject = Subject.of(standing.provider, standing.connection.id if standing.connection else None)
     held = _held(context, standing)
     await context.session.execute(delete(Provider).where(col(Provider.id) == provider_id))
-    context.record(Action.PROVIDER_DELETED, subject)
-    await context.session.commit()
+    context.audit.record(Action.PROVIDER_DELETED, subject)
+    await commit_before_waiting(context.session)
     await _revoke_held(context, standing, subject, held)
 
 
@@ -63,12 +63,10 @@ async def revoke_at_provider(
         token, hint = held.access_token, "access_token"
     outcome, details = AuditOutcome.SUCCESS, {}
     try:
-        await context.client(provider_type).revoke(token, hint)
+        await context.oauth.client(provider_type).revoke(token, hint)
     except ProviderError as error:
         outcome, details = AuditOutcome.FAILURE, {"reason": error.reason}
-    await audit.record_alone(
-        context.audit_sessions, Action.TOKEN_REVOKED_AT_PROVIDER, context.origin, subject, outcome, **details
-    )
+    await context.audit.record_alone(Action.TOKEN_REVOKED_AT_PROVIDER, subject, outcome, **details)
 
 
 def _held(context: Context, standing: Standing) -> Tokens | None:
@@ -76,13 +74,13 @@ def _held(context: Context, standing: Standing) -> Tokens | None:
     if standing.token is None:
         return None
     try:
-        return tokens.read(standing.token, context.keyring)
+        return tokens.read(standing.token, context.oauth.keyring)
     except DecryptionError as error:
         logger.error("Tokens cannot be revoked at their provider: %s", error)
         return None
 
 
 async def _revoke_held(context: Context, standing: Standing, subject: Subject, held: Tokens | None) -> None:
-    provider_type = context.provider_types.get(standing.provider.provider_key)
+    provider_type = context.oauth.provider_types.get(standing.provider.provider_key)
     if held is not None and provider_type is not None:
         await revoke_at_provider(context, provider_type, subject, held)

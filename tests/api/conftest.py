@@ -8,6 +8,7 @@ overlap are tested in ``committing/``, on a clone of the database where commits 
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 
@@ -16,12 +17,12 @@ import pytest
 from fastapi import FastAPI
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
-from starlette.datastructures import State
 
 from src.accounts import access_tokens, mail, passwords
 from src.core.config import Settings, load
 from src.core.database import create_engine
 from src.core.schema.revisions import heads
+from src.core.web.rate_limits import RateLimiter
 from src.main import configure, create_app
 from src.models import User
 from tests import factories, services
@@ -56,17 +57,28 @@ async def app(
 ) -> AsyncIterator[FastAPI]:
     """An app of the test's own in all but the routes."""
     app = _routed
-    app.state = State()
-    configure(app, app_settings)
-    app.state.engine = create_engine(app_settings)
-    app.state.sessions = app.state.audit_sessions = sessions
-    app.state.redis = redis
-    app.state.migration_heads = _heads()
+    state = configure(app, app_settings)
+    state.engine = create_engine(app_settings)
+    state.sessions = state.audit_sessions = sessions
+    state.redis = redis
+    state.rate_limiter = RateLimiter(redis, app_settings.redis_key_prefix)
+    state.migration_heads = _heads()
     yield app
-    await app.state.engine.dispose()
+    await state.engine.dispose()
 
 
 _heads = cache(heads)
+
+
+@asynccontextmanager
+async def without_redis(app: FastAPI) -> AsyncIterator[None]:
+    """Inside, the app's Redis does not answer."""
+    redis, rate_limiter = app.state.redis, app.state.rate_limiter
+    app.state.redis = away = Redis.from_url("redis://127.0.0.1:1", decode_responses=True)
+    app.state.rate_limiter = RateLimiter(away, app.state.settings.redis_key_prefix)
+    yield
+    app.state.redis, app.state.rate_limiter = redis, rate_limiter
+    await away.aclose()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -10,23 +9,22 @@ from fastapi import Depends, FastAPI, Request
 from redis.asyncio import Redis
 
 from src.core.web.problems import install
-from src.core.web.rate_limits import check, client_address, limit
+from src.core.web.rate_limits import RateLimiter, client_address, limit
 
 
 @pytest.fixture
 def app(redis: Redis, redis_prefix: str) -> FastAPI:
     app = FastAPI()
     install(app)
-    app.state.redis = redis
-    app.state.settings = SimpleNamespace(redis_key_prefix=redis_prefix)
+    app.state.rate_limiter = limiter = RateLimiter(redis, redis_prefix)
 
     @app.get("/by-address", dependencies=[Depends(limit("by-address", "3/minute"))])
     async def by_address() -> None:
         """Three times a minute."""
 
     @app.get("/by-account/{account}")
-    async def by_account(request: Request, account: str) -> None:
-        await check(request, "by-account", "2/hour", account)
+    async def by_account(account: str) -> None:
+        await limiter.check("by-account", "2/hour", account)
 
     return app
 

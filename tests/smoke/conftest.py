@@ -146,7 +146,7 @@ async def register(settings: Settings) -> Account:
         )
         await database.close()
         verified = await http.post("/auth/verify-email", json={"token": token})
-        assert verified.status_code == 204, verified.text
+        assert verified.status_code == 200, verified.text
         logged_in = await http.post("/auth/login", json={"email": address, "password": PASSWORD})
         assert logged_in.status_code == 200, logged_in.text
         return Account(user_id, {"Authorization": f"Bearer {logged_in.json()['access_token']}"})

@@ -1,7 +1,7 @@
 """How often something may be tried, counted in Redis. Without Redis nothing passes: limits fail closed.
 
 By address: ``@router.post("/login", dependencies=[Depends(limit("login", "30/minute"))])``; by anything else:
-``await check(request, "login-account", "10/hour", body.email)``.
+``await limiter.check("login-account", "10/hour", body.email)``.
 """
 
 import hashlib
@@ -9,7 +9,6 @@ import ipaddress
 import math
 import time
 from collections.abc import Awaitable, Callable
-from weakref import WeakKeyDictionary
 
 from limits import parse
 from limits.aio.storage import RedisStorage
@@ -62,44 +61,42 @@ def network_of(host: str) -> str:
     return host
 
 
-def limit(name: str, per: str) -> Callable[[Request], Awaitable[None]]:
-    """A dependency that refuses what one address sends more often than ``per``, as ``10/minute``."""
-    parse(per)  # a misspelt rate is an error when the module is imported, not with the first request
+class RateLimiter:
+    """Counters in Redis, by way of the app's own connections."""
 
-    async def dependency(request: Request) -> None:
-        await check(request, f"{name}-per-address", per, client_address(request), FROM_ADDRESS)
-
-    return dependency
-
-
-async def check(request: Request, name: str, per: str, key: str, counted: str = "") -> None:
-    """Count an attempt at ``name`` by ``key``; :class:`RateLimited` where there were more than ``per``.
-
-    ``counted`` says in the answer what was counted, as ``FROM_ADDRESS`` does. Refused attempts are not
-    counted. Raises what redis raises where it does not answer.
-    """
-    state = request.app.state
-    limiter = _limiter(state.redis, state.settings.redis_key_prefix)
-    item = parse(per)
-    # A hash, so that nobody makes keys of any length, and no address or e-mail lies about in Redis.
-    who = hashlib.sha256(key.encode()).hexdigest()
-    if await limiter.hit(item, name, who):
-        return
-    window = await limiter.get_window_stats(item, name, who)
-    raise RateLimited(max(1, math.ceil(window.reset_time - time.time())), counted)
-
-
-_limiters: WeakKeyDictionary[Redis, MovingWindowRateLimiter] = WeakKeyDictionary()
-
-
-def _limiter(redis: Redis, prefix: str) -> MovingWindowRateLimiter:
-    """Counters by way of the app's own connections."""
-    if redis not in _limiters:
+    def __init__(self, redis: Redis, key_prefix: str) -> None:
         storage = RedisStorage(
             "async+redis://",
             implementation="redispy",
-            key_prefix=f"{prefix}limits",
+            key_prefix=f"{key_prefix}limits",
             connection_pool=redis.connection_pool,  # type: ignore[arg-type]  # documented, not annotated
         )
-        _limiters[redis] = MovingWindowRateLimiter(storage)
-    return _limiters[redis]
+        self._counters = MovingWindowRateLimiter(storage)
+
+    async def check(self, name: str, per: str, key: str, counted: str = "") -> None:
+        """Count an attempt at ``name`` by ``key``; :class:`RateLimited` where there were more than ``per``.
+
+        ``counted`` says in the answer what was counted, as ``FROM_ADDRESS`` does. Refused attempts are not
+        counted. Raises what redis raises where it does not answer.
+        """
+        item = parse(per)
+        # A hash, so that nobody makes keys of any length, and no address or e-mail lies about in Redis.
+        who = hashlib.sha256(key.encode()).hexdigest()
+        if await self._counters.hit(item, name, who):
+            return
+        window = await self._counters.get_window_stats(item, name, who)
+        raise RateLimited(max(1, math.ceil(window.reset_time - time.time())), counted)
+
+
+def limit(name: str, per: str) -> Callable[[Request], Awaitable[None]]:
+    """A dependency that refuses what one address sends more often than ``per``, as ``10/minute``.
+
+    The app's :class:`RateLimiter` is its ``state.rate_limiter``.
+    """
+    parse(per)  # a misspelt rate is an error when the module is imported, not with the first request
+
+    async def dependency(request: Request) -> None:
+        limiter: RateLimiter = request.app.state.rate_limiter
+        await limiter.check(f"{name}-per-address", per, client_address(request), FROM_ADDRESS)
+
+    return dependency

@@ -7,18 +7,17 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from redis.asyncio import Redis
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from src.connections import refreshing, transport
-from src.connections.audit import Action, Origin, Subject, record
-from src.connections.context import Context
+from src.connections.audit import Action, AuditTrail, Origin, Subject
+from src.connections.context import Context, OAuth
 from src.connections.tokens import Tokens, read
 from src.core.config import Settings
 from src.models import Provider, ProviderConnection, ProviderToken, User
 from tests import factories
-from tests.api.conftest import Login
+from tests.api.conftest import Login, without_redis
 from tests.api.connections.test_relay import code_of
 from tests.api.oauth_flow import IP_ADDRESS, OAuthFlow, audited, stored
 
@@ -102,13 +101,12 @@ async def test_start_and_refresh_without_redis(
     flow: OAuthFlow, app: FastAPI, session: AsyncSession, url: str, user: User, login: Login, connected: None
 ) -> None:
     before = len(await audited(session))
-    app.state.redis = Redis.from_url("redis://127.0.0.1:1", decode_responses=True)
-    for method in ("POST", "PATCH"):
-        response = await flow.client.request(method, url, headers=login(user))
-        assert (response.status_code, code_of(response)) == (503, "service-unavailable")
-    assert len(await audited(session)) == before
-    assert (await flow.client.delete(url, headers=login(user))).status_code == 204
-    await app.state.redis.aclose()
+    async with without_redis(app):
+        for method in ("POST", "PATCH"):
+            response = await flow.client.request(method, url, headers=login(user))
+            assert (response.status_code, code_of(response)) == (503, "service-unavailable")
+        assert len(await audited(session)) == before
+        assert (await flow.client.delete(url, headers=login(user))).status_code == 204
 
 
 async def test_status_before(client: httpx.AsyncClient, url: str, user: User, login: Login) -> None:
@@ -374,11 +372,11 @@ async def test_an_interrupted_refresh_is_found(
     provider: Provider,
     login: Login,
     connected: None,
+    context: Context,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """What a process leaves that was killed while the provider answered."""
-    record(session, Action.TOKEN_REFRESH_STARTED, Origin(), Subject.of(provider))
-    await session.commit()
+    await context.audit.record_alone(Action.TOKEN_REFRESH_STARTED, Subject.of(provider))
     assert (await flow.client.patch(url, headers=login(user))).status_code == 200
     assert (await audited(session, REFRESHED))[-1].details["interrupted_before"] is True
     assert "was interrupted" in caplog.text
@@ -391,14 +389,11 @@ async def test_an_interrupted_refresh_is_found(
 
 @pytest.fixture
 async def context(app: FastAPI, sessions: async_sessionmaker[AsyncSession], session: AsyncSession) -> Context:
+    state = app.state
     return Context(
         session=session,
-        audit_sessions=sessions,
-        redis=app.state.redis,
-        settings=app.state.settings,
-        keyring=app.state.keyring,
-        provider_types=app.state.provider_types,
-        origin=Origin.of(IP_ADDRESS, None),
+        audit=AuditTrail(session, sessions, Origin.of(IP_ADDRESS, None)),
+        oauth=OAuth(state.settings, state.redis, state.keyring, state.provider_types),
     )
 
 

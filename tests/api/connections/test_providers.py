@@ -9,7 +9,6 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
-from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src.connections.audit import Action
@@ -17,7 +16,7 @@ from src.core.config import Settings
 from src.main import create_app
 from src.models import Provider, User
 from tests import factories
-from tests.api.conftest import Login
+from tests.api.conftest import Login, without_redis
 from tests.api.connections.test_relay import code_of
 from tests.api.fake_schwab import Served
 from tests.api.oauth_flow import OAuthFlow, audited, stored
@@ -440,9 +439,8 @@ async def test_delete_revokes_at_a_provider_that_has_where(
 async def test_reading_needs_no_redis(
     client: httpx.AsyncClient, app: FastAPI, user: User, provider: Provider, login: Login
 ) -> None:
-    app.state.redis = Redis.from_url("redis://127.0.0.1:1", decode_responses=True)
-    for path in ("", f"/{provider.id}", f"/{provider.id}/authorization"):
-        assert (await client.get(f"{PROVIDERS}{path}", headers=login(user))).status_code == 200
-    assert (await create(client, login(user), alias="Other")).status_code == 201
-    assert (await client.delete(f"{PROVIDERS}/{provider.id}", headers=login(user))).status_code == 204
-    await app.state.redis.aclose()
+    async with without_redis(app):
+        for path in ("", f"/{provider.id}", f"/{provider.id}/authorization"):
+            assert (await client.get(f"{PROVIDERS}{path}", headers=login(user))).status_code == 200
+        assert (await create(client, login(user), alias="Other")).status_code == 201
+        assert (await client.delete(f"{PROVIDERS}/{provider.id}", headers=login(user))).status_code == 204
