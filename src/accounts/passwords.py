@@ -12,6 +12,8 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import ARGON2_VERSION
 from pydantic import AfterValidator, Field, SecretStr
 
+from src.accounts.common_passwords import is_common
+
 MIN_LENGTH = 8
 MAX_LENGTH = 128
 
@@ -40,15 +42,23 @@ def _complete(password: SecretStr) -> SecretStr:
     return password
 
 
+def _uncommon(password: SecretStr) -> SecretStr:
+    if is_common(password.get_secret_value()):
+        raise ValueError("is a common password; choose one that is harder to guess")
+    return password
+
+
 Password = Annotated[SecretStr, Field(min_length=1, max_length=MAX_LENGTH)]
 NewPassword = Annotated[
     SecretStr,
     Field(
         min_length=MIN_LENGTH,
         max_length=MAX_LENGTH,
-        description="With an upper-case letter, a lower-case letter, a digit and a special character.",
+        description="With an upper-case letter, a lower-case letter, a digit and a special character. Common"
+        " passwords, such as `Password1!`, are refused.",
     ),
     AfterValidator(_complete),
+    AfterValidator(_uncommon),
 ]
 
 
