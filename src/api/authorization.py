@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, Field
 from src.api.dependencies import ContextDependency, CurrentUser, RateLimiterDependency, SessionDependency
 from src.api.schemas import Schema
 from src.connections import connecting, providers, refreshing, revoking
-from src.connections.providers import Standing
+from src.connections.providers import ProviderSnapshot
 from src.core.web.problems import responses
 from src.models.provider import ConnectionStatus
 
@@ -44,16 +44,16 @@ class AuthorizationOut(Schema):
     error_count: int = Field(description="Failures since the last success.")
 
     @classmethod
-    def of(cls, standing: Standing) -> "AuthorizationOut":
-        connection, token = standing.connection, standing.token
+    def from_snapshot(cls, snapshot: ProviderSnapshot) -> "AuthorizationOut":
+        connection, token = snapshot.connection, snapshot.token
 
         def of_token(name: str) -> datetime | None:
             value: datetime | None = getattr(token, name, None)
             return value
 
         return cls(
-            provider_id=standing.provider.id,
-            status=standing.status,
+            provider_id=snapshot.provider.id,
+            status=snapshot.status,
             connected_at=connection.connected_at if connection else None,
             scope=token.scope if token else None,
             access_token_expires_at=of_token("expires_at"),
@@ -77,8 +77,8 @@ async def start_authorization(
     of this authorization is `active`.
     """
     await rate_limiter.check("authorization-start", "20/minute", str(user.id))
-    standing = await providers.get(context.session, user.id, provider_id)
-    link = await connecting.start(context, standing.provider)
+    snapshot = await providers.get(context.session, user.id, provider_id)
+    link = await connecting.start(context, snapshot.provider)
     return LinkOut(auth_url=link.auth_url, state=link.state, expires_in=link.expires_in)
 
 
@@ -91,7 +91,7 @@ async def get_authorization(
     `pending`: not connected yet. `active`: connected. `expired`: a person must connect it again. `revoked`:
     it was disconnected. `error`: the provider did not answer as expected.
     """
-    return AuthorizationOut.of(await providers.get(session, user.id, provider_id))
+    return AuthorizationOut.from_snapshot(await providers.get(session, user.id, provider_id))
 
 
 @router.patch("", summary="Refresh an authorization", responses=responses(409, 429, 502, 504))
@@ -100,8 +100,8 @@ async def refresh_authorization(
 ) -> AuthorizationOut:
     """Get new tokens from the provider now, whether or not the present ones are about to expire."""
     await rate_limiter.check("authorization-refresh", "20/minute", str(user.id))
-    standing = await providers.get(context.session, user.id, provider_id)
-    return AuthorizationOut.of(await refreshing.refresh(context, standing.provider))
+    snapshot = await providers.get(context.session, user.id, provider_id)
+    return AuthorizationOut.from_snapshot(await refreshing.refresh(context, snapshot.provider))
 
 
 @router.delete("", summary="Revoke an authorization", status_code=204)

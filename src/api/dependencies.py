@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from src.accounts import access_tokens, refresh_tokens
 from src.accounts.access_tokens import Access
 from src.api.state import AppState, app_state
-from src.connections.audit import AuditTrail, Origin
+from src.connections.audit import AuditTrail, ClientInfo
 from src.connections.context import Context, OAuth
 from src.core.config import Settings
 from src.core.web.problems import Problem
@@ -105,10 +105,12 @@ CurrentUser = Annotated[User, Depends(_current_user)]
 
 
 def _context(request: Request, session: SessionDependency, state: StateDependency) -> Context:
-    origin = Origin.of(request.client.host if request.client else None, request.headers.get("User-Agent"))
+    client_info = ClientInfo.from_request(
+        request.client.host if request.client else None, request.headers.get("User-Agent")
+    )
     return Context(
         session=session,
-        audit=AuditTrail(session, state.audit_sessions, origin),
+        audit=AuditTrail(session, state.audit_sessions, client_info),
         oauth=OAuth(state.settings, state.redis, state.keyring, state.provider_types),
     )
 

@@ -23,7 +23,7 @@ class ProviderTypeOut(Schema):
     consent_lifetime: int | None = Field(description="Seconds after which a person must consent again.")
 
     @classmethod
-    def of(cls, provider_type: ProviderType) -> "ProviderTypeOut":
+    def from_provider_type(cls, provider_type: ProviderType) -> "ProviderTypeOut":
         lifetime = provider_type.refresh_token_lifetime
         return cls(
             key=provider_type.key,
@@ -37,7 +37,7 @@ class ProviderTypeOut(Schema):
 @router.get("", summary="List provider types")
 async def list_provider_types(user: CurrentUser, provider_types: ProviderTypes) -> list[ProviderTypeOut]:
     """All supported provider types, in the order of their names. Add a provider with the `key` of one."""
-    return [ProviderTypeOut.of(provider_type) for provider_type in provider_types.values()]
+    return [ProviderTypeOut.from_provider_type(provider_type) for provider_type in provider_types.values()]
 
 
 @router.get("/{key}", summary="Get a provider type", responses=responses(404, 422))
@@ -47,4 +47,4 @@ async def get_provider_type(
     """One provider type, by its key."""
     if key not in provider_types:
         raise Problem(404, "provider-type-not-found", "There is no such provider type.")
-    return ProviderTypeOut.of(provider_types[key])
+    return ProviderTypeOut.from_provider_type(provider_types[key])

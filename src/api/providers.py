@@ -10,7 +10,7 @@ from src.api.dependencies import ContextDependency, CurrentUser, SessionDependen
 from src.api.one_line import OneLine
 from src.api.schemas import RequestSchema, Schema
 from src.connections import providers, revoking
-from src.connections.providers import Standing
+from src.connections.providers import ProviderSnapshot
 from src.core.web.problems import responses
 from src.models.provider import ConnectionStatus
 
@@ -56,9 +56,9 @@ class ProviderOut(Schema):
     updated_at: AwareDatetime
 
     @classmethod
-    def of(cls, standing: Standing) -> "ProviderOut":
-        connected_at = standing.connection.connected_at if standing.connection else None
-        return cls(**standing.provider.model_dump(), status=standing.status, connected_at=connected_at)
+    def from_snapshot(cls, snapshot: ProviderSnapshot) -> "ProviderOut":
+        connected_at = snapshot.connection.connected_at if snapshot.connection else None
+        return cls(**snapshot.provider.model_dump(), status=snapshot.status, connected_at=connected_at)
 
 
 class ProviderPage(Schema):
@@ -77,9 +77,9 @@ async def create_provider(
 
     **Next:** start its authorization with the `id` in the response; it is not connected yet.
     """
-    standing = await providers.create(context, user, provider_key=body.provider_key, alias=body.alias)
-    response.headers["Location"] = f"/api/v1/providers/{standing.provider.id}"
-    return ProviderOut.of(standing)
+    snapshot = await providers.create(context, user, provider_key=body.provider_key, alias=body.alias)
+    response.headers["Location"] = f"/api/v1/providers/{snapshot.provider.id}"
+    return ProviderOut.from_snapshot(snapshot)
 
 
 @router.get("", summary="List your providers")
@@ -117,7 +117,7 @@ async def list_providers(
         is_active=is_active,
     )
     return ProviderPage(
-        items=[ProviderOut.of(standing) for standing in found],
+        items=[ProviderOut.from_snapshot(snapshot) for snapshot in found],
         page=page,
         per_page=per_page,
         total=total,
@@ -128,7 +128,7 @@ async def list_providers(
 @router.get("/{provider_id}", summary="Get a provider", responses=responses(404))
 async def get_provider(user: CurrentUser, session: SessionDependency, provider_id: uuid.UUID) -> ProviderOut:
     """One of your providers. Somebody else's is not found."""
-    return ProviderOut.of(await providers.get(session, user.id, provider_id))
+    return ProviderOut.from_snapshot(await providers.get(session, user.id, provider_id))
 
 
 @router.patch("/{provider_id}", summary="Change a provider", responses=responses(400, 404, 409))
@@ -136,8 +136,8 @@ async def change_provider(
     user: CurrentUser, context: ContextDependency, provider_id: uuid.UUID, body: ProviderChanges
 ) -> ProviderOut:
     """Rename a provider, or switch it off or on. Omitted fields keep their values."""
-    standing = await providers.update(context, user, provider_id, body.model_dump(exclude_unset=True))
-    return ProviderOut.of(standing)
+    snapshot = await providers.update(context, user, provider_id, body.model_dump(exclude_unset=True))
+    return ProviderOut.from_snapshot(snapshot)
 
 
 @router.delete("/{provider_id}", summary="Remove a provider", status_code=204, responses=responses(404))

@@ -10,8 +10,8 @@ from pydantic import Field
 from src.api.dependencies import ContextDependency, RateLimiterDependency, SettingsDependency
 from src.api.schemas import Schema
 from src.connections import connecting
-from src.connections.audit import Origin
-from src.connections.connecting import Answer
+from src.connections.audit import ClientInfo
+from src.connections.connecting import AuthorizationResponse
 from src.connections.context import Context
 from src.core.web.problems import Problem
 from src.core.web.rate_limits import FROM_ADDRESS, RateLimiter, network_of
@@ -87,20 +87,20 @@ async def complete(
 ) -> CompleteOut:
     """A browser came back from the provider."""
     await _limit(rate_limiter, body)
-    answer = Answer(
+    response = AuthorizationResponse(
         code=body.code,
         state=body.state,
         error=body.error,
         repeated=tuple(body.duplicated),
         cookies=body.cookies,
     )
-    provider, provider_type = await connecting.complete(_from_browser(context, body), answer)
+    provider, provider_type = await connecting.complete(_from_browser(context, body), response)
     return CompleteOut(provider_name=provider_type.name, alias=provider.alias)
 
 
 def _from_browser(context: Context, browser: Browser) -> Context:
-    origin = Origin.of(browser.ip_address, browser.user_agent)
-    return dataclasses.replace(context, audit=dataclasses.replace(context.audit, origin=origin))
+    client_info = ClientInfo.from_request(browser.ip_address, browser.user_agent)
+    return dataclasses.replace(context, audit=dataclasses.replace(context.audit, client_info=client_info))
 
 
 async def _limit(rate_limiter: RateLimiter, browser: Browser) -> None:

@@ -33,14 +33,14 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True)
-class Origin:
+class ClientInfo:
     """Where a request came from, as it may be stored."""
 
     ip_address: str | None = None
     user_agent: str | None = None
 
     @classmethod
-    def of(cls, host: str | None, user_agent: str | None) -> "Origin":
+    def from_request(cls, host: str | None, user_agent: str | None) -> "ClientInfo":
         """From whatever was sent: no address but a real one, and of the user agent what can be read."""
         try:
             # PostgreSQL's inet knows no zones.
@@ -55,7 +55,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Subject:
+class AuditTarget:
     """Whom and what an entry is about, as far as it is known."""
 
     user_id: uuid.UUID | None = None
@@ -64,11 +64,11 @@ class Subject:
     connection_id: uuid.UUID | None = None
 
     @classmethod
-    def of(cls, provider: Provider, connection_id: uuid.UUID | None = None) -> "Subject":
+    def from_provider(cls, provider: Provider, connection_id: uuid.UUID | None = None) -> "AuditTarget":
         return cls(provider.user_id, provider.id, provider.provider_key, connection_id)
 
 
-NOBODY = Subject()
+NO_TARGET = AuditTarget()
 
 
 @dataclass(frozen=True)
@@ -82,50 +82,50 @@ class AuditTrail:
     session: AsyncSession
     # For entries that stay whatever becomes of the request.
     sessions: async_sessionmaker[AsyncSession]
-    origin: Origin
+    client_info: ClientInfo
 
     def record(
         self,
         action: Action,
-        subject: Subject = NOBODY,
+        target: AuditTarget = NO_TARGET,
         outcome: AuditOutcome = AuditOutcome.SUCCESS,
         **details: Any,
     ) -> None:
         """Add an entry to the transaction of the change that it tells of."""
-        self.session.add(self._entry(action, subject, outcome, details))
+        self.session.add(self._entry(action, target, outcome, details))
 
     async def record_alone(
         self,
         action: Action,
-        subject: Subject = NOBODY,
+        target: AuditTarget = NO_TARGET,
         outcome: AuditOutcome = AuditOutcome.SUCCESS,
         **details: Any,
     ) -> None:
         """Add an entry in a transaction of its own, which stays whatever becomes of the request."""
         async with self.sessions.begin() as session:
-            session.add(self._entry(action, subject, outcome, details))
+            session.add(self._entry(action, target, outcome, details))
 
     async def fail(
-        self, action: Action, problem: Problem, subject: Subject = NOBODY, **details: Any
+        self, action: Action, problem: Problem, target: AuditTarget = NO_TARGET, **details: Any
     ) -> NoReturn:
         """Record a failure that changed nothing, and raise ``problem``."""
         # Also frees the request's connection: to need two at once could use up the pool.
         await commit_despite_refusal(self.session)
-        await self.record_alone(action, subject, AuditOutcome.FAILURE, problem=problem.code, **details)
+        await self.record_alone(action, target, AuditOutcome.FAILURE, problem=problem.code, **details)
         raise problem
 
     def _entry(
-        self, action: Action, subject: Subject, outcome: AuditOutcome, details: dict[str, Any]
+        self, action: Action, target: AuditTarget, outcome: AuditOutcome, details: dict[str, Any]
     ) -> ProviderAuditLog:
         request_id = current_request_id()
         return ProviderAuditLog(
-            user_id=subject.user_id,
-            provider_id=subject.provider_id,
-            provider_key=subject.provider_key,
-            connection_id=subject.connection_id,
+            user_id=target.user_id,
+            provider_id=target.provider_id,
+            provider_key=target.provider_key,
+            connection_id=target.connection_id,
             action=action,
             outcome=outcome,
             details=details | ({"request_id": request_id} if request_id else {}),
-            ip_address=self.origin.ip_address,
-            user_agent=self.origin.user_agent,
+            ip_address=self.client_info.ip_address,
+            user_agent=self.client_info.user_agent,
         )

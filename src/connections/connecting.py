@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from urllib.parse import urlencode, urlsplit
 
 from src.connections import providers, tokens
-from src.connections.audit import NOBODY, Action, Subject
+from src.connections.audit import NO_TARGET, Action, AuditTarget
 from src.connections.browser import cookie_name
 from src.connections.context import Context, provider_problem
 from src.connections.flows import LIFETIME, Flow
 from src.connections.oauth_client import ConsentLostError, Grant, ProviderError
-from src.connections.providers import Standing
+from src.connections.providers import ProviderSnapshot
 from src.connections.revoking import revoke_at_provider
 from src.core.commits import commit_before_waiting, commit_to_learn_the_outcome
 from src.core.web.problems import Problem
@@ -63,7 +63,7 @@ class Redirection:
 
 
 @dataclass(frozen=True)
-class Answer:
+class AuthorizationResponse:
     """The provider's answer as a browser brought it: anything may be in it."""
 
     code: str | None = field(default=None, repr=False)
@@ -78,7 +78,7 @@ async def start(context: Context, provider: Provider) -> Link:
     """Begin a flow; others that are open stay so. Raises :class:`Problem` 409."""
     provider_type = context.oauth.usable_type(provider)
     started = await context.oauth.flows().start(provider.user_id, provider.id, provider.provider_key)
-    context.audit.record(Action.AUTHORIZATION_STARTED, Subject.of(provider))
+    context.audit.record(Action.AUTHORIZATION_STARTED, AuditTarget.from_provider(provider))
     callback = urlsplit(provider_type.redirect_uri)
     query = urlencode({"ticket": started.ticket, "state": started.state})
     return Link(f"{callback.scheme}://{callback.netloc}/authorize?{query}", started.state, LIFETIME)
@@ -94,11 +94,11 @@ async def open_link(context: Context, ticket: str, state: str) -> Redirection:
         await context.audit.fail(action, problem)
     provider, provider_type = await _wanted(context, action, opened.flow)
     url = await context.oauth.client(provider_type).authorization_url(state, opened.flow.code_verifier)
-    context.audit.record(action, Subject.of(provider))
+    context.audit.record(action, AuditTarget.from_provider(provider))
     return Redirection(url, cookie_name(state), opened.cookie, LIFETIME)
 
 
-async def complete(context: Context, answer: Answer) -> tuple[Provider, ProviderType]:
+async def complete(context: Context, response: AuthorizationResponse) -> tuple[Provider, ProviderType]:
     """Exchange the code for tokens and store them; what was connected.
 
     Raises :class:`Problem`: 400 where the answer is not acceptable, 502 and 504 where the provider does not
@@ -106,9 +106,9 @@ async def complete(context: Context, answer: Answer) -> tuple[Provider, Provider
     """
     action = Action.AUTHORIZATION_COMPLETED
     await _database_answers(context)
-    flow, code = await _accept(context, answer)
+    flow, code = await _accept(context, response)
     provider, provider_type = await _wanted(context, action, flow)
-    subject = Subject.of(provider)
+    target = AuditTarget.from_provider(provider)
     await commit_before_waiting(context.session)
     try:
         grant = await context.oauth.client(provider_type).exchange(code, flow.code_verifier)
@@ -116,14 +116,14 @@ async def complete(context: Context, answer: Answer) -> tuple[Provider, Provider
         refused = Problem(
             400, "code-refused", "The provider does not accept its code (any more). Start again."
         )
-        await context.audit.fail(action, refused, subject, reason=error.reason)
+        await context.audit.fail(action, refused, target, reason=error.reason)
     except ProviderError as error:
-        await context.audit.fail(action, provider_problem(error), subject, reason=error.reason)
+        await context.audit.fail(action, provider_problem(error), target, reason=error.reason)
     try:
         await _store(context, flow, provider_type, grant)
     except Problem:
         # Removed or switched off meanwhile: nobody wants these tokens any more.
-        await revoke_at_provider(context, provider_type, subject, tokens.of(grant))
+        await revoke_at_provider(context, provider_type, target, tokens.from_grant(grant))
         raise
     except Exception:
         logger.error("%s granted tokens that could not be stored; they are lost", provider_type.name)
@@ -131,62 +131,62 @@ async def complete(context: Context, answer: Answer) -> tuple[Provider, Provider
     return provider, provider_type
 
 
-async def _accept(context: Context, answer: Answer) -> tuple[Flow, str]:
+async def _accept(context: Context, response: AuthorizationResponse) -> tuple[Flow, str]:
     """The flow that this answers, and the code; :class:`Problem` 400 if there is anything wrong with it.
 
     The order matters: what the browser brought counts only once it is known to be the right browser.
     """
-    flow = None if answer.state is None else await context.oauth.flows().consume(answer.state)
-    subject = Subject(flow.user_id, flow.provider_id, flow.provider_key) if flow else NOBODY
+    flow = None if response.state is None else await context.oauth.flows().consume(response.state)
+    target = AuditTarget(flow.user_id, flow.provider_id, flow.provider_key) if flow else NO_TARGET
     details: dict[str, object] = {}
-    if answer.repeated:
+    if response.repeated:
         problem = Problem(400, "parameter-repeated", "The provider's answer has a parameter more than once.")
-        details["repeated"] = sorted(answer.repeated)
-    elif answer.state is None:
+        details["repeated"] = sorted(response.repeated)
+    elif response.state is None:
         problem = Problem(400, "state-missing", "The answer does not say to what it is one.")
     elif flow is None:
         problem = Problem(400, "state-invalid", "This authorization has expired or was already completed.")
-    elif not flow.is_bound_to(answer.cookies.get(cookie_name(answer.state))):
+    elif not flow.is_bound_to(response.cookies.get(cookie_name(response.state))):
         problem = Problem(400, "other-browser", "Only the browser that opened the link can finish.")
-    elif answer.error == "access_denied":
+    elif response.error == "access_denied":
         problem = Problem(400, "access-denied", "Access was refused on the provider's page.")
-    elif answer.error is not None:
+    elif response.error is not None:
         problem = Problem(400, "provider-error", "The provider says that it cannot do it.")
-        details["error"] = answer.error if answer.error in AUTHORIZATION_ERRORS else "unknown_error"
-    elif answer.code is None:
+        details["error"] = response.error if response.error in AUTHORIZATION_ERRORS else "unknown_error"
+    elif response.code is None:
         problem = Problem(400, "code-missing", "The answer has no code.")
-    elif not CODE.fullmatch(answer.code):
+    elif not CODE.fullmatch(response.code):
         problem = Problem(400, "code-invalid", "The authorization code is malformed.")
     else:
-        return flow, answer.code
-    return await context.audit.fail(Action.AUTHORIZATION_COMPLETED, problem, subject, **details)
+        return flow, response.code
+    return await context.audit.fail(Action.AUTHORIZATION_COMPLETED, problem, target, **details)
 
 
 async def _wanted(context: Context, action: Action, flow: Flow) -> tuple[Provider, ProviderType]:
-    standing = await _standing(context, action, flow)
-    return standing.provider, context.oauth.usable_type(standing.provider)
+    snapshot = await _snapshot(context, action, flow)
+    return snapshot.provider, context.oauth.usable_type(snapshot.provider)
 
 
-async def _standing(context: Context, action: Action, flow: Flow, *, lock: bool = False) -> Standing:
+async def _snapshot(context: Context, action: Action, flow: Flow, *, lock: bool = False) -> ProviderSnapshot:
     """What a flow is about, if it is still the user's and can be connected; else :class:`Problem` 400."""
     try:
-        standing = await providers.get(context.session, flow.user_id, flow.provider_id, lock=lock)
-        context.oauth.usable_type(standing.provider)
+        snapshot = await providers.get(context.session, flow.user_id, flow.provider_id, lock=lock)
+        context.oauth.usable_type(snapshot.provider)
         user = await context.session.get(User, flow.user_id, populate_existing=True)
         if user is None or not user.is_active:
             raise Problem(409, "user-inactive", "The user may not log in any more.")
-        return standing
+        return snapshot
     except Problem as error:
         problem = Problem(400, "provider-gone", "What was to be connected is not there any more, or is off.")
-        subject = Subject(flow.user_id, flow.provider_id, flow.provider_key)
-        await context.audit.fail(action, problem, subject, because=error.code)
+        target = AuditTarget(flow.user_id, flow.provider_id, flow.provider_key)
+        await context.audit.fail(action, problem, target, because=error.code)
 
 
 async def _store(context: Context, flow: Flow, provider_type: ProviderType, grant: Grant) -> None:
     action = Action.AUTHORIZATION_COMPLETED
-    standing = await _standing(context, action, flow, lock=True)
+    snapshot = await _snapshot(context, action, flow, lock=True)
     now = datetime.now(UTC)
-    connection = standing.connection or ProviderConnection(provider_id=standing.provider.id)
+    connection = snapshot.connection or ProviderConnection(provider_id=snapshot.provider.id)
     connection.status = ConnectionStatus.ACTIVE
     connection.connected_at = now
     connection.error_count = 0
@@ -194,7 +194,7 @@ async def _store(context: Context, flow: Flow, provider_type: ProviderType, gran
     context.session.add(connection)
     await context.session.flush()
     # Rows get their ids here, and not by the database: the id is part of what is encrypted.
-    token = standing.token or ProviderToken(
+    token = snapshot.token or ProviderToken(
         connection_id=connection.id, access_token_encrypted=b"", key_id="", expires_at=grant.expires_at
     )
     token.scope = " ".join(provider_type.scopes) or None
@@ -206,8 +206,8 @@ async def _store(context: Context, flow: Flow, provider_type: ProviderType, gran
     context.session.add(token)
     context.audit.record(
         action,
-        Subject.of(standing.provider, connection.id),
-        again=standing.connection is not None,
+        AuditTarget.from_provider(snapshot.provider, connection.id),
+        again=snapshot.connection is not None,
         refresh_token=grant.refresh_token is not None,
     )
     await commit_to_learn_the_outcome(context.session)

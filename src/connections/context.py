@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from src.connections.audit import AuditTrail
 from src.connections.flows import FlowStore
 from src.connections.oauth_client import (
-    InvalidAnswerError,
+    InvalidResponseError,
     OAuthClient,
     ProviderError,
     ProviderRefusedError,
@@ -29,7 +29,7 @@ PROVIDER_PROBLEMS: dict[type[ProviderError], tuple[int, str, str]] = {
         "provider-unavailable",
         "The provider cannot be reached. Try again later.",
     ),
-    InvalidAnswerError: (
+    InvalidResponseError: (
         502,
         "provider-answer-invalid",
         "The provider's answer makes no sense. Try again later.",

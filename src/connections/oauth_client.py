@@ -1,4 +1,4 @@
-"""A provider's OAuth endpoints, as Authlib asks them, and their answers, which nobody believes unread."""
+"""A provider's OAuth endpoints, as Authlib asks them, and their responses, which nobody believes unread."""
 
 import json
 import logging
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import httpx2
 from pydantic import ValidationError
 
-from src.connections.token_answer import TokenAnswer
-from src.connections.transport import BoundedTransport, UnusableAnswerError
+from src.connections.token_response import TokenResponse
+from src.connections.transport import BoundedTransport, UnusableResponseError
 from src.core.config import Settings
 from src.core.security.tls import client_context
 from src.provider_types import ProviderType
@@ -65,7 +65,7 @@ class ProviderTimeoutError(ProviderError):
     """It took too long."""
 
 
-class InvalidAnswerError(ProviderError):
+class InvalidResponseError(ProviderError):
     """It answered with something else."""
 
 
@@ -102,24 +102,24 @@ class OAuthClient:
 
     async def exchange(self, code: str, code_verifier: str) -> Grant:
         """Tokens for an authorization code. Raises :class:`ProviderError`."""
-        async with self._asking("exchange") as (client, answers):
+        async with self._asking("exchange") as (client, responses):
             await client.fetch_token(
                 self._type.token_url,
                 grant_type="authorization_code",
                 code=code,
                 code_verifier=code_verifier,
             )
-        return answers.grant()
+        return responses.grant()
 
     async def refresh(self, refresh_token: str) -> Grant:
         """New tokens for a refresh token, which stays good where no other is given.
 
         Raises :class:`ProviderError`.
         """
-        async with self._asking("refresh") as (client, answers):
+        async with self._asking("refresh") as (client, responses):
             await client.refresh_token(self._type.token_url, refresh_token=refresh_token)
         # Not what Authlib returns: it fills in the old refresh token where the answer has none.
-        return answers.grant()
+        return responses.grant()
 
     async def revoke(self, token: str, token_type_hint: str) -> None:
         """Revoke a token (RFC 7009) at a provider that has where. Raises :class:`ProviderError`."""
@@ -149,20 +149,20 @@ class OAuthClient:
         )
 
     @asynccontextmanager
-    async def _asking(self, what: str) -> AsyncIterator[tuple["AsyncOAuth2Client", "_Answers"]]:
+    async def _asking(self, what: str) -> AsyncIterator[tuple["AsyncOAuth2Client", "_TokenResponses"]]:
         """A client whose answers are checked; whatever goes wrong becomes a :class:`ProviderError`."""
-        answers = _Answers(self._type)
+        responses = _TokenResponses(self._type)
         try:
             async with self._client() as client:
                 for hook in ("access_token_response", "refresh_token_response"):
-                    client.register_compliance_hook(hook, answers.check)
-                yield client, answers
+                    client.register_compliance_hook(hook, responses.check)
+                yield client, responses
         except ProviderError as error:
             self._log(what, error.reason)
             raise
-        except UnusableAnswerError as error:
+        except UnusableResponseError as error:
             self._log(what, error.reason)
-            raise InvalidAnswerError(error.reason) from None
+            raise InvalidResponseError(error.reason) from None
         except httpx2.TimeoutException:
             self._log(what, "timeout")
             raise ProviderTimeoutError("timeout") from None
@@ -175,38 +175,38 @@ class OAuthClient:
         logger.warning("%s: %s failed: %s", self._type.key, what, reason)
 
 
-class _Answers:
-    """The token endpoint's answer, checked before Authlib reads it: that takes one without a token, too."""
+class _TokenResponses:
+    """The token endpoint's responses, checked before Authlib reads them: it accepts one without a token."""
 
     def __init__(self, provider_type: ProviderType) -> None:
         self._type = provider_type
         # From before anything is asked: the answer may take its time.
         self._asked_at = datetime.now(UTC)
-        self._answer: TokenAnswer | None = None
+        self._granted: TokenResponse | None = None
 
     def check(self, response: httpx2.Response) -> httpx2.Response:
-        """Return the answer as Authlib can read it. Raise :class:`ProviderError` if it grants nothing."""
+        """Return the response as Authlib can read it. Raise :class:`ProviderError` if it grants nothing."""
         if response.status_code >= 500:
             raise ProviderUnavailableError(f"http_{response.status_code}")
         content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         try:
-            answer = json.loads(response.content)
+            body = json.loads(response.content)
         except (ValueError, RecursionError):
             if not response.is_success and content_type != "application/json":
                 # A gateway, for instance, which has pages of its own for what it does not let through.
                 raise ProviderUnavailableError(f"http_{response.status_code}") from None
             reason = "not_json" if content_type == "application/json" else "content_type"
-            raise InvalidAnswerError(reason) from None
-        if not isinstance(answer, dict):
-            raise InvalidAnswerError("not_an_object")
+            raise InvalidResponseError(reason) from None
+        if not isinstance(body, dict):
+            raise InvalidResponseError("not_an_object")
         # An empty error beside a token says that there is none.
-        if answer.get("error") or not response.is_success:
-            raise self._refusal(answer.get("error"), response.status_code)
+        if body.get("error") or not response.is_success:
+            raise self._refusal(body.get("error"), response.status_code)
         try:
-            self._answer = TokenAnswer.model_validate(answer)
+            self._granted = TokenResponse.model_validate(body)
         except ValidationError as error:
-            raise InvalidAnswerError(f"invalid_{error.errors()[0]['loc'][0]}") from None
-        return httpx2.Response(200, json=self._answer.model_dump(exclude_none=True))
+            raise InvalidResponseError(f"invalid_{error.errors()[0]['loc'][0]}") from None
+        return httpx2.Response(200, json=self._granted.model_dump(exclude_none=True))
 
     def _refusal(self, error: object, status: int) -> ProviderError:
         if not isinstance(error, str):
@@ -216,20 +216,20 @@ class _Answers:
         return ProviderRefusedError(error if error in KNOWN_ERRORS else "unknown_error")
 
     def grant(self) -> Grant:
-        answer = self._answer
-        if answer is None:
-            raise RuntimeError("no answer was checked")
+        granted = self._granted
+        if granted is None:
+            raise RuntimeError("no response was checked")
         lifetime = (
             self._type.access_token_lifetime
-            if answer.expires_in is None
-            else timedelta(seconds=answer.expires_in)
+            if granted.expires_in is None
+            else timedelta(seconds=granted.expires_in)
         )
         return Grant(
-            access_token=answer.access_token,
-            refresh_token=answer.refresh_token,
-            id_token=answer.id_token,
-            token_type=answer.token_type,
-            scope=answer.scope,
+            access_token=granted.access_token,
+            refresh_token=granted.refresh_token,
+            id_token=granted.id_token,
+            token_type=granted.token_type,
+            scope=granted.scope,
             expires_at=self._asked_at + lifetime,
         )
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from src.connections.audit import Action, Subject
+from src.connections.audit import Action, AuditTarget
 from src.connections.context import Context
 from src.core.web.problems import Problem
 from src.models import Provider, ProviderConnection, ProviderToken, User
@@ -39,8 +39,8 @@ SORT = {
 
 
 @dataclass(frozen=True)
-class Standing:
-    """A provider; its connection and tokens, if there ever were any; and its status today."""
+class ProviderSnapshot:
+    """What one read found: a provider, its connection and tokens if there are any, and its status then."""
 
     provider: Provider
     connection: ProviderConnection | None
@@ -48,7 +48,7 @@ class Standing:
     status: ConnectionStatus
 
 
-def _standings() -> Select[tuple[Provider, ProviderConnection, ProviderToken, ConnectionStatus]]:
+def _snapshots() -> Select[tuple[Provider, ProviderConnection, ProviderToken, ConnectionStatus]]:
     return (
         select(Provider, ProviderConnection, ProviderToken, status_today)
         .outerjoin(ProviderConnection, col(ProviderConnection.provider_id) == col(Provider.id))
@@ -57,8 +57,8 @@ def _standings() -> Select[tuple[Provider, ProviderConnection, ProviderToken, Co
     )
 
 
-def _standing(row: Any) -> Standing:
-    return Standing(*row)
+def _snapshot(row: Any) -> ProviderSnapshot:
+    return ProviderSnapshot(*row)
 
 
 def not_found() -> Problem:
@@ -67,7 +67,7 @@ def not_found() -> Problem:
 
 async def get(
     session: AsyncSession, user_id: uuid.UUID, provider_id: uuid.UUID, *, lock: bool = False
-) -> Standing:
+) -> ProviderSnapshot:
     """The user's own provider; anybody else's is as little there as none: :class:`Problem` 404.
 
     ``lock``: until the transaction ends, nobody else changes it, its connection or its tokens.
@@ -77,10 +77,10 @@ async def get(
         # A statement of its own: one that has waited for a row sees that row as it has become, but others,
         # its connection and tokens, as they were before (PostgreSQL, "Read Committed Isolation Level").
         await session.execute(select(col(Provider.id)).where(*own).with_for_update())
-    row = (await session.execute(_standings().where(*own))).one_or_none()
+    row = (await session.execute(_snapshots().where(*own))).one_or_none()
     if row is None:
         raise not_found()
-    return _standing(row)
+    return _snapshot(row)
 
 
 async def search(
@@ -93,9 +93,9 @@ async def search(
     provider_key: str | None = None,
     status: ConnectionStatus | None = None,
     is_active: bool | None = None,
-) -> tuple[Sequence[Standing], int]:
+) -> tuple[Sequence[ProviderSnapshot], int]:
     """One page, from 1 on, of those that fit, and how many fit. ``sort`` is a key of SORT, ``-`` turns it."""
-    query = _standings().where(col(Provider.user_id) == user.id)
+    query = _snapshots().where(col(Provider.user_id) == user.id)
     if provider_key is not None:
         query = query.where(col(Provider.provider_key) == provider_key)
     if status is not None:
@@ -106,10 +106,10 @@ async def search(
     order = SORT[sort.removeprefix("-")]
     query = query.order_by(order.desc() if sort.startswith("-") else order.asc(), col(Provider.id))
     rows = await session.execute(query.limit(per_page).offset((page - 1) * per_page))
-    return [_standing(row) for row in rows], total or 0
+    return [_snapshot(row) for row in rows], total or 0
 
 
-async def create(context: Context, user: User, *, provider_key: str, alias: str) -> Standing:
+async def create(context: Context, user: User, *, provider_key: str, alias: str) -> ProviderSnapshot:
     """Raises :class:`Problem`: 422 where there is no such type, 409 for an alias in use."""
     if provider_key not in context.oauth.provider_types:
         detail = "There is no such provider type. See /provider-types."
@@ -119,26 +119,26 @@ async def create(context: Context, user: User, *, provider_key: str, alias: str)
     provider = Provider(user_id=user.id, provider_key=provider_key, alias=alias)
     context.session.add(provider)
     await _flush(context.session)
-    context.audit.record(Action.PROVIDER_CREATED, Subject.of(provider))
+    context.audit.record(Action.PROVIDER_CREATED, AuditTarget.from_provider(provider))
     await context.session.flush()
-    return Standing(provider, None, None, ConnectionStatus.PENDING)
+    return ProviderSnapshot(provider, None, None, ConnectionStatus.PENDING)
 
 
 async def update(
     context: Context, user: User, provider_id: uuid.UUID, changes: Mapping[str, Any]
-) -> Standing:
+) -> ProviderSnapshot:
     """Change ``alias`` and ``is_active``. Raises :class:`Problem`: 404, and 409 for an alias in use."""
-    standing = await get(context.session, user.id, provider_id, lock=True)
-    provider = standing.provider
+    snapshot = await get(context.session, user.id, provider_id, lock=True)
+    provider = snapshot.provider
     changed = sorted(name for name, value in changes.items() if getattr(provider, name) != value)
     if changed:
         for name in changed:
             setattr(provider, name, changes[name])
         await _flush(context.session)
-        context.audit.record(Action.PROVIDER_UPDATED, Subject.of(provider), changed=changed)
+        context.audit.record(Action.PROVIDER_UPDATED, AuditTarget.from_provider(provider), changed=changed)
         await context.session.flush()
         await context.session.refresh(provider)
-    return standing
+    return snapshot
 
 
 async def _flush(session: AsyncSession) -> None:

@@ -21,10 +21,10 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from src.connections import providers, refresh_lock, tokens
-from src.connections.audit import Action, Subject
+from src.connections.audit import Action, AuditTarget
 from src.connections.context import PROVIDER_PROBLEMS, Context, provider_problem
 from src.connections.oauth_client import ConsentLostError, Grant, ProviderError
-from src.connections.providers import Standing
+from src.connections.providers import ProviderSnapshot
 from src.connections.revoking import revoke_at_provider
 from src.connections.tokens import Tokens
 from src.core.commits import (
@@ -41,7 +41,7 @@ AHEAD = timedelta(minutes=5)
 logger = logging.getLogger(__name__)
 
 
-async def refresh(context: Context, provider: Provider) -> Standing:
+async def refresh(context: Context, provider: Provider) -> ProviderSnapshot:
     """Get new tokens now.
 
     Raises :class:`Problem`: 409 where there is nothing to refresh, or only a new consent helps; 502 and 504
@@ -55,11 +55,13 @@ async def ensure_fresh(context: Context, provider: Provider) -> str:
 
     Raises :class:`Problem` as :func:`refresh` does.
     """
-    standing = await _refresh(context, provider, lambda token: token.expires_at - datetime.now(UTC) < AHEAD)
-    return (await _read(context, standing)).access_token
+    snapshot = await _refresh(context, provider, lambda token: token.expires_at - datetime.now(UTC) < AHEAD)
+    return (await _read(context, snapshot)).access_token
 
 
-async def _refresh(context: Context, provider: Provider, is_due: Callable[[ProviderToken], bool]) -> Standing:
+async def _refresh(
+    context: Context, provider: Provider, is_due: Callable[[ProviderToken], bool]
+) -> ProviderSnapshot:
     context.oauth.usable_type(provider)
     seen = await providers.get(context.session, provider.user_id, provider.id)
     _, token = _connected(seen)
@@ -77,18 +79,18 @@ async def _refresh(context: Context, provider: Provider, is_due: Callable[[Provi
 Version = tuple[object, ...]
 
 
-def _version(standing: Standing) -> Version:
+def _version(snapshot: ProviderSnapshot) -> Version:
     """Changes with everything that a refresh, a new consent or a revocation does; not with a new key."""
-    connection, token = standing.connection, standing.token
+    connection, token = snapshot.connection, snapshot.token
     return (
         connection and (connection.id, connection.status, connection.connected_at, connection.error_count),
         token and (token.id, token.refresh_count),
     )
 
 
-def _connected(standing: Standing) -> tuple[ProviderConnection, ProviderToken]:
+def _connected(snapshot: ProviderSnapshot) -> tuple[ProviderConnection, ProviderToken]:
     """Connection and tokens, or :class:`Problem` 409 where they cannot be refreshed."""
-    connection, token = standing.connection, standing.token
+    connection, token = snapshot.connection, snapshot.token
     if connection is not None and connection.status == ConnectionStatus.EXPIRED:
         raise _consent_expired()
     usable = {ConnectionStatus.ACTIVE, ConnectionStatus.ERROR}
@@ -101,7 +103,7 @@ def _consent_expired() -> Problem:
     return Problem(409, "consent-expired", "The consent has ended at the provider. Connect again.")
 
 
-def _result_of_another(now: Standing, seen: Version) -> Standing:
+def _result_of_another(now: ProviderSnapshot, seen: Version) -> ProviderSnapshot:
     """What whoever held the lock achieved."""
     connection, _ = _connected(now)
     _, seen_token = seen
@@ -113,34 +115,34 @@ def _result_of_another(now: Standing, seen: Version) -> Standing:
     return now
 
 
-async def _ask(context: Context, standing: Standing) -> Standing:
-    provider = standing.provider
+async def _ask(context: Context, snapshot: ProviderSnapshot) -> ProviderSnapshot:
+    provider = snapshot.provider
     provider_type = context.oauth.usable_type(provider)
-    connection, token = _connected(standing)
-    subject = Subject.of(provider, connection.id)
-    held = await _read(context, standing)
+    connection, token = _connected(snapshot)
+    target = AuditTarget.from_provider(provider, connection.id)
+    held = await _read(context, snapshot)
     now = datetime.now(UTC)
     if held.refresh_token is None:
         if token.expires_at <= now:
-            await _expire(context, standing, reason="no_refresh_token")
+            await _expire(context, snapshot, reason="no_refresh_token")
         problem = Problem(409, "no-refresh-token", "The provider gave nothing to refresh with.")
-        await context.audit.fail(Action.TOKEN_REFRESHED, problem, subject)
+        await context.audit.fail(Action.TOKEN_REFRESHED, problem, target)
     if token.refresh_expires_at is not None and token.refresh_expires_at <= now:
-        await _expire(context, standing, reason="refresh_token_expired")
+        await _expire(context, snapshot, reason="refresh_token_expired")
     details = {"interrupted_before": True} if await _was_interrupted(context, provider.id) else {}
     await commit_before_waiting(context.session)
-    await context.audit.record_alone(Action.TOKEN_REFRESH_STARTED, subject)
+    await context.audit.record_alone(Action.TOKEN_REFRESH_STARTED, target)
     try:
         grant = await context.oauth.client(provider_type).refresh(held.refresh_token)
     except ConsentLostError as error:
-        await _expire(context, standing, reason=error.reason, **details)
+        await _expire(context, snapshot, reason=error.reason, **details)
     except ProviderError as error:
-        await _count(context, standing, error, **details)
+        await _count(context, snapshot, error, **details)
     try:
-        return await _store(context, standing, held, grant, details)
+        return await _store(context, snapshot, held, grant, details)
     except Problem:
         # Removed, revoked or connected again in the meantime: these tokens are no longer needed.
-        await revoke_at_provider(context, provider_type, subject, tokens.of(grant))
+        await revoke_at_provider(context, provider_type, target, tokens.from_grant(grant))
         raise
     except Exception:
         logger.error("%s gave new tokens that could not be stored; they are lost", provider_type.name)
@@ -148,9 +150,9 @@ async def _ask(context: Context, standing: Standing) -> Standing:
 
 
 async def _store(
-    context: Context, standing: Standing, held: Tokens, grant: Grant, details: dict[str, bool]
-) -> Standing:
-    now = await _unchanged(context, standing)
+    context: Context, snapshot: ProviderSnapshot, held: Tokens, grant: Grant, details: dict[str, bool]
+) -> ProviderSnapshot:
+    now = await _unchanged(context, snapshot)
     connection, token = _connected(now)
     tokens.write(token, context.oauth.keyring, grant, kept=held)
     token.refresh_count += 1
@@ -164,18 +166,18 @@ async def _store(
         refresh_token = "same" if grant.refresh_token == held.refresh_token else "rotated"
     context.audit.record(
         Action.TOKEN_REFRESHED,
-        Subject.of(now.provider, connection.id),
+        AuditTarget.from_provider(now.provider, connection.id),
         refresh_token=refresh_token,
         **details,
     )
     await commit_to_learn_the_outcome(context.session)
-    return Standing(now.provider, connection, token, ConnectionStatus.ACTIVE)
+    return ProviderSnapshot(now.provider, connection, token, ConnectionStatus.ACTIVE)
 
 
-async def _unchanged(context: Context, standing: Standing) -> Standing:
+async def _unchanged(context: Context, snapshot: ProviderSnapshot) -> ProviderSnapshot:
     """The same again, now locked; :class:`Problem` where it is not the same."""
-    version = _version(standing)
-    now = await providers.get(context.session, standing.provider.user_id, standing.provider.id, lock=True)
+    version = _version(snapshot)
+    now = await providers.get(context.session, snapshot.provider.user_id, snapshot.provider.id, lock=True)
     if _version(now) != version:
         # The caller may ask the provider to revoke what it gave.
         await commit_before_waiting(context.session)
@@ -184,40 +186,40 @@ async def _unchanged(context: Context, standing: Standing) -> Standing:
     return now
 
 
-async def _expire(context: Context, standing: Standing, reason: str, **details: bool) -> NoReturn:
-    now = await _unchanged(context, standing)
+async def _expire(context: Context, snapshot: ProviderSnapshot, reason: str, **details: bool) -> NoReturn:
+    now = await _unchanged(context, snapshot)
     connection, _ = _connected(now)
     connection.status = ConnectionStatus.EXPIRED
-    subject = Subject.of(now.provider, connection.id)
-    context.audit.record(Action.TOKEN_REFRESHED, subject, AuditOutcome.FAILURE, reason=reason, **details)
+    target = AuditTarget.from_provider(now.provider, connection.id)
+    context.audit.record(Action.TOKEN_REFRESHED, target, AuditOutcome.FAILURE, reason=reason, **details)
     await commit_despite_refusal(context.session)
     raise _consent_expired()
 
 
-async def _count(context: Context, standing: Standing, error: ProviderError, **details: bool) -> NoReturn:
+async def _count(
+    context: Context, snapshot: ProviderSnapshot, error: ProviderError, **details: bool
+) -> NoReturn:
     problem = provider_problem(error)
-    now = await _unchanged(context, standing)
+    now = await _unchanged(context, snapshot)
     connection, _ = _connected(now)
     connection.error_count += 1
     connection.last_error = problem.code
     connection.last_error_at = datetime.now(UTC)
-    subject = Subject.of(now.provider, connection.id)
-    context.audit.record(
-        Action.TOKEN_REFRESHED, subject, AuditOutcome.FAILURE, reason=error.reason, **details
-    )
+    target = AuditTarget.from_provider(now.provider, connection.id)
+    context.audit.record(Action.TOKEN_REFRESHED, target, AuditOutcome.FAILURE, reason=error.reason, **details)
     await commit_despite_refusal(context.session)
     raise problem
 
 
-async def _read(context: Context, standing: Standing) -> Tokens:
-    connection, token = _connected(standing)
+async def _read(context: Context, snapshot: ProviderSnapshot) -> Tokens:
+    connection, token = _connected(snapshot)
     try:
         return tokens.read(token, context.oauth.keyring)
     except DecryptionError as error:
         logger.error("Tokens cannot be read: %s", error)
         problem = Problem(409, "tokens-unreadable", "The stored tokens cannot be read. Connect again.")
-        subject = Subject.of(standing.provider, connection.id)
-        await context.audit.fail(Action.TOKEN_REFRESHED, problem, subject)
+        target = AuditTarget.from_provider(snapshot.provider, connection.id)
+        await context.audit.fail(Action.TOKEN_REFRESHED, problem, target)
 
 
 async def _was_interrupted(context: Context, provider_id: uuid.UUID) -> bool:

@@ -7,10 +7,10 @@ from sqlalchemy import delete
 from sqlmodel import col
 
 from src.connections import providers, tokens
-from src.connections.audit import Action, Subject
+from src.connections.audit import Action, AuditTarget
 from src.connections.context import Context
 from src.connections.oauth_client import ProviderError
-from src.connections.providers import Standing
+from src.connections.providers import ProviderSnapshot
 from src.connections.tokens import Tokens
 from src.core.commits import commit_before_waiting
 from src.core.security.encryption import DecryptionError
@@ -26,32 +26,34 @@ async def revoke(context: Context, user_id: uuid.UUID, provider_id: uuid.UUID) -
 
     Here first: whatever the provider says, and however long it takes, nobody uses these tokens any more.
     """
-    standing = await providers.get(context.session, user_id, provider_id, lock=True)
-    if standing.connection is None or standing.connection.status == ConnectionStatus.REVOKED:
+    snapshot = await providers.get(context.session, user_id, provider_id, lock=True)
+    if snapshot.connection is None or snapshot.connection.status == ConnectionStatus.REVOKED:
         return
-    subject = Subject.of(standing.provider, standing.connection.id)
-    held = _held(context, standing)
-    if standing.token is not None:
-        await context.session.delete(standing.token)
-    standing.connection.status = ConnectionStatus.REVOKED
-    context.audit.record(Action.AUTHORIZATION_REVOKED, subject)
+    target = AuditTarget.from_provider(snapshot.provider, snapshot.connection.id)
+    held = _held(context, snapshot)
+    if snapshot.token is not None:
+        await context.session.delete(snapshot.token)
+    snapshot.connection.status = ConnectionStatus.REVOKED
+    context.audit.record(Action.AUTHORIZATION_REVOKED, target)
     await commit_before_waiting(context.session)
-    await _revoke_held(context, standing, subject, held)
+    await _revoke_held(context, snapshot, target, held)
 
 
 async def delete_provider(context: Context, user_id: uuid.UUID, provider_id: uuid.UUID) -> None:
     """Remove a provider with its connection and tokens. Raises :class:`Problem` 404."""
-    standing = await providers.get(context.session, user_id, provider_id, lock=True)
-    subject = Subject.of(standing.provider, standing.connection.id if standing.connection else None)
-    held = _held(context, standing)
+    snapshot = await providers.get(context.session, user_id, provider_id, lock=True)
+    target = AuditTarget.from_provider(
+        snapshot.provider, snapshot.connection.id if snapshot.connection else None
+    )
+    held = _held(context, snapshot)
     await context.session.execute(delete(Provider).where(col(Provider.id) == provider_id))
-    context.audit.record(Action.PROVIDER_DELETED, subject)
+    context.audit.record(Action.PROVIDER_DELETED, target)
     await commit_before_waiting(context.session)
-    await _revoke_held(context, standing, subject, held)
+    await _revoke_held(context, snapshot, target, held)
 
 
 async def revoke_at_provider(
-    context: Context, provider_type: ProviderType, subject: Subject, held: Tokens
+    context: Context, provider_type: ProviderType, target: AuditTarget, held: Tokens
 ) -> None:
     """Ask the provider to revoke, where it has an endpoint for that. The outcome is audited, none raises."""
     if provider_type.revoke_url is None:
@@ -66,21 +68,23 @@ async def revoke_at_provider(
         await context.oauth.client(provider_type).revoke(token, hint)
     except ProviderError as error:
         outcome, details = AuditOutcome.FAILURE, {"reason": error.reason}
-    await context.audit.record_alone(Action.TOKEN_REVOKED_AT_PROVIDER, subject, outcome, **details)
+    await context.audit.record_alone(Action.TOKEN_REVOKED_AT_PROVIDER, target, outcome, **details)
 
 
-def _held(context: Context, standing: Standing) -> Tokens | None:
+def _held(context: Context, snapshot: ProviderSnapshot) -> Tokens | None:
     """The tokens that are to be revoked; none where there are none, or none that can be read."""
-    if standing.token is None:
+    if snapshot.token is None:
         return None
     try:
-        return tokens.read(standing.token, context.oauth.keyring)
+        return tokens.read(snapshot.token, context.oauth.keyring)
     except DecryptionError as error:
         logger.error("Tokens cannot be revoked at their provider: %s", error)
         return None
 
 
-async def _revoke_held(context: Context, standing: Standing, subject: Subject, held: Tokens | None) -> None:
-    provider_type = context.oauth.provider_types.get(standing.provider.provider_key)
+async def _revoke_held(
+    context: Context, snapshot: ProviderSnapshot, target: AuditTarget, held: Tokens | None
+) -> None:
+    provider_type = context.oauth.provider_types.get(snapshot.provider.provider_key)
     if held is not None and provider_type is not None:
-        await revoke_at_provider(context, provider_type, subject, held)
+        await revoke_at_provider(context, provider_type, target, held)

@@ -16,7 +16,7 @@ class Tokens:
     id_token: str | None = field(repr=False)
 
 
-def of(grant: Grant) -> Tokens:
+def from_grant(grant: Grant) -> Tokens:
     return Tokens(grant.access_token, grant.refresh_token, grant.id_token)
 
 

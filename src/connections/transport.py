@@ -10,7 +10,7 @@ TIMEOUT = 10.0  # seconds, from the name's resolution to the last byte
 MAX_BYTES = 64 * 1024
 
 
-class UnusableAnswerError(httpx2.TransportError):
+class UnusableResponseError(httpx2.TransportError):
     """The answer is not read any further; ``reason`` is a word of ours."""
 
     def __init__(self, reason: str) -> None:
@@ -56,10 +56,10 @@ class BoundedTransport(httpx2.AsyncBaseTransport):
 
 async def _read(response: httpx2.Response) -> bytes:
     if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise UnusableAnswerError("compressed")
+        raise UnusableResponseError("compressed")
     content = bytearray()
     async for chunk in response.aiter_raw():
         content += chunk
         if len(content) > MAX_BYTES:
-            raise UnusableAnswerError("too_large")
+            raise UnusableResponseError("too_large")
     return bytes(content)

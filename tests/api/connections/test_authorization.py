@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from src.connections import refreshing, transport
-from src.connections.audit import Action, AuditTrail, Origin, Subject
+from src.connections.audit import Action, AuditTarget, AuditTrail, ClientInfo
 from src.connections.context import Context, OAuth
 from src.connections.tokens import Tokens, read
 from src.core.config import Settings
@@ -376,7 +376,7 @@ async def test_an_interrupted_refresh_is_found(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """What a process leaves that was killed while the provider answered."""
-    await context.audit.record_alone(Action.TOKEN_REFRESH_STARTED, Subject.of(provider))
+    await context.audit.record_alone(Action.TOKEN_REFRESH_STARTED, AuditTarget.from_provider(provider))
     assert (await flow.client.patch(url, headers=login(user))).status_code == 200
     assert (await audited(session, REFRESHED))[-1].details["interrupted_before"] is True
     assert "was interrupted" in caplog.text
@@ -392,7 +392,7 @@ async def context(app: FastAPI, sessions: async_sessionmaker[AsyncSession], sess
     state = app.state
     return Context(
         session=session,
-        audit=AuditTrail(session, sessions, Origin.of(IP_ADDRESS, None)),
+        audit=AuditTrail(session, sessions, ClientInfo.from_request(IP_ADDRESS, None)),
         oauth=OAuth(state.settings, state.redis, state.keyring, state.provider_types),
     )
 

@@ -36,7 +36,7 @@ async def assert_refused(
     session: AsyncSession,
     status: int,
     code: str,
-    subject: Provider | None,
+    target: Provider | None,
     connections: int = 0,
 ) -> dict[str, Any]:
     """The answer, that nothing was stored, and the one entry in the log; its details."""
@@ -45,12 +45,12 @@ async def assert_refused(
     entry = (await audited(session, COMPLETED))[-1]
     assert entry.outcome == AuditOutcome.FAILURE
     assert entry.details["problem"] == code
-    if subject is None:
+    if target is None:
         assert (entry.user_id, entry.provider_id, entry.provider_key) == (None, None, None)
     else:
-        assert entry.user_id == subject.user_id
-        assert entry.provider_id == subject.id
-        assert entry.provider_key == subject.provider_key
+        assert entry.user_id == target.user_id
+        assert entry.provider_id == target.id
+        assert entry.provider_key == target.provider_key
     assert (str(entry.ip_address), entry.user_agent) == (IP_ADDRESS, USER_AGENT)
     return entry.details
 
@@ -264,8 +264,8 @@ async def test_parameters_that_came_twice(
     opened = await flow.open(user, provider)
     answer = {name: value for name, value in (await flow.consent(opened)).items() if name not in names}
     response = await flow.complete(answer, opened.cookies, duplicated=names)
-    subject = None if "state" in names else provider
-    details = await assert_refused(response, session, 400, "parameter-repeated", subject)
+    target = None if "state" in names else provider
+    details = await assert_refused(response, session, 400, "parameter-repeated", target)
     assert details["repeated"] == sorted(names)
     assert flow.asked("authorization_code") == 0
 

@@ -1,6 +1,6 @@
 import pytest
 
-from src.connections.audit import Origin
+from src.connections.audit import ClientInfo
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from src.connections.audit import Origin
     ],
 )
 def test_address(host: str | None, expected: str | None) -> None:
-    address = Origin.of(host, None).ip_address
+    address = ClientInfo.from_request(host, None).ip_address
     if host == "::ffff:203.0.113.7":
         assert address in {"::ffff:203.0.113.7", "::ffff:cb00:7107"}
     else:
@@ -38,4 +38,4 @@ def test_address(host: str | None, expected: str | None) -> None:
     ],
 )
 def test_user_agent(user_agent: str | None, expected: str | None) -> None:
-    assert Origin.of(None, user_agent).user_agent == expected
+    assert ClientInfo.from_request(None, user_agent).user_agent == expected

@@ -12,19 +12,19 @@ from src.connections.oauth_client import (
     KNOWN_ERRORS,
     ConsentLostError,
     Grant,
-    InvalidAnswerError,
+    InvalidResponseError,
     OAuthClient,
     ProviderError,
     ProviderRefusedError,
     ProviderUnavailableError,
-    _Answers,
+    _TokenResponses,
 )
-from src.connections.token_answer import LONGEST_LIFETIME, TokenAnswer
+from src.connections.token_response import LONGEST_LIFETIME, TokenResponse
 from src.core.config import Settings, load
 from src.provider_types import ProviderType, define_all
 from tests.properties import given, st
 
-REASONS = {f"invalid_{name}" for name in TokenAnswer.model_fields} | {
+REASONS = {f"invalid_{name}" for name in TokenResponse.model_fields} | {
     "http_200",
     "unknown_error",
     *KNOWN_ERRORS,
@@ -46,7 +46,7 @@ def schwab(settings: Settings) -> ProviderType:
 
 
 def answered(provider_type: ProviderType, content: Any, status: int = 200, content_type: str = JSON) -> Grant:
-    answers = _Answers(provider_type)
+    answers = _TokenResponses(provider_type)
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     answers.check(httpx2.Response(status, headers={"Content-Type": content_type}, content=body))
     return answers.grant()
@@ -82,7 +82,7 @@ def test_content_types_that_are_json(schwab: ProviderType, content_type: str) ->
 )
 def test_an_answer_is_understood_whatever_it_is_called(schwab: ProviderType, content_type: str) -> None:
     assert answered(schwab, GOOD, content_type=content_type).access_token == "I0.access@"
-    with pytest.raises(InvalidAnswerError, match=r"^content_type$"):
+    with pytest.raises(InvalidResponseError, match=r"^content_type$"):
         answered(schwab, b"<html>", content_type=content_type)
 
 
@@ -166,12 +166,12 @@ def test_any_success(schwab: ProviderType, status: int) -> None:
     ],
 )
 def test_answers_that_make_no_sense(schwab: ProviderType, change: dict[str, Any], reason: str) -> None:
-    with pytest.raises(InvalidAnswerError, match=f"^{reason}$"):
+    with pytest.raises(InvalidResponseError, match=f"^{reason}$"):
         answered(schwab, GOOD | change)
 
 
 def test_an_answer_without_a_token(schwab: ProviderType) -> None:
-    with pytest.raises(InvalidAnswerError, match=r"^invalid_access_token$"):
+    with pytest.raises(InvalidResponseError, match=r"^invalid_access_token$"):
         answered(schwab, {name: value for name, value in GOOD.items() if name != "access_token"})
 
 
@@ -189,7 +189,7 @@ def test_an_answer_without_a_token(schwab: ProviderType) -> None:
     ],
 )
 def test_bodies_that_make_no_sense(schwab: ProviderType, content: bytes, reason: str) -> None:
-    with pytest.raises(InvalidAnswerError, match=f"^{reason}$"):
+    with pytest.raises(InvalidResponseError, match=f"^{reason}$"):
         answered(schwab, content)
 
 

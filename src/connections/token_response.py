@@ -1,6 +1,6 @@
-"""A token endpoint's answer (RFC 6749, 5.1), read tolerantly.
+"""A token endpoint's response (RFC 6749, 5.1), read tolerantly.
 
-When it arrives, the user has consented and the code is used up. So only an answer without a usable access
+When it arrives, the user has consented and the code is used up. So only a response without a usable access
 token is refused; what is written sloppily is understood, and an optional value that makes no sense counts as
 missing.
 """
@@ -51,7 +51,7 @@ Token = Annotated[str, Field(min_length=1, max_length=8192, pattern=r"^[\x20-\x7
 OptionalToken = Annotated[str | None, BeforeValidator(_token)]
 
 
-class TokenAnswer(BaseModel):
+class TokenResponse(BaseModel):
     """What is not listed is ignored."""
 
     model_config = ConfigDict(strict=True, hide_input_in_errors=True)
