@@ -14,7 +14,7 @@ from src.connections.audit import Action, AuditTarget
 from src.connections.context import Context
 from src.core.web.problems import Problem
 from src.models import Provider, ProviderConnection, ProviderToken, User
-from src.models.provider import ConnectionStatus
+from src.models.provider import CONNECTION_STATUS, ConnectionStatus
 
 # What is marked active, but can be neither used nor refreshed, has expired; it is marked so when it is used.
 _OVER: ColumnElement[bool] = and_(
@@ -25,10 +25,9 @@ _OVER: ColumnElement[bool] = and_(
         col(ProviderToken.refresh_expires_at) <= func.now(),
     ),
 )
-_STATUS = col(ProviderConnection.status)
 status_today: ColumnElement[ConnectionStatus] = case(
-    (_OVER, literal(ConnectionStatus.EXPIRED, _STATUS.type)),
-    else_=func.coalesce(_STATUS, literal(ConnectionStatus.PENDING, _STATUS.type)),
+    (_OVER, literal(ConnectionStatus.EXPIRED, CONNECTION_STATUS)),
+    else_=func.coalesce(col(ProviderConnection.status), literal(ConnectionStatus.PENDING, CONNECTION_STATUS)),
 )
 SORT = {
     "alias": col(Provider.alias),

@@ -15,7 +15,7 @@ import logging
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from sqlalchemy import select
 from sqlmodel import col
@@ -150,7 +150,7 @@ async def _ask(context: Context, snapshot: ProviderSnapshot) -> ProviderSnapshot
 
 
 async def _store(
-    context: Context, snapshot: ProviderSnapshot, held: Tokens, grant: Grant, details: dict[str, bool]
+    context: Context, snapshot: ProviderSnapshot, held: Tokens, grant: Grant, details: dict[str, Any]
 ) -> ProviderSnapshot:
     now = await _unchanged(context, snapshot)
     connection, token = _connected(now)

@@ -25,6 +25,9 @@ class ConnectionStatus(StrEnum):
     ERROR = "error"
 
 
+CONNECTION_STATUS = stored_as_text(ConnectionStatus)
+
+
 class AuditOutcome(StrEnum):
     SUCCESS = "success"
     FAILURE = "failure"
@@ -60,7 +63,7 @@ class ProviderConnection(Identified, Timestamped, table=True):
     provider_id: uuid.UUID = Field(foreign_key="providers.id", ondelete="CASCADE")
     status: ConnectionStatus = Field(
         default=ConnectionStatus.PENDING,
-        sa_type=stored_as_text(ConnectionStatus),
+        sa_type=CONNECTION_STATUS,
         sa_column_kwargs={"server_default": text("'pending'")},
     )
     connected_at: datetime | None = Field(default=None, sa_type=TIMESTAMP)

@@ -195,7 +195,7 @@ def _second_connection(ann: User) -> list[SQLModel]:
 
 def _unknown_status(ann: User) -> list[SQLModel]:
     provider, connection, _ = connected(ann)
-    connection.status = "asleep"
+    connection.status = "asleep"  # type: ignore[assignment]  # as plain SQL could
     return [provider, connection]
 
 
