@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import docker
 from ansible.plugins.action import ActionBase
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, lock
-from docker.errors import NotFound
+from docker.errors import APIError, NotFound
 
 DOCUMENTATION = """
 name: container_absent
@@ -30,6 +31,14 @@ options:
     description: Whether named volumes go too.
     type: bool
     default: false
+  images:
+    description: Whether images go too that were made for one of the containers and that no other one uses.
+    type: bool
+    default: false
+  image_label:
+    description: The label of a container whose image was made for it.
+    type: str
+    default: ""
 """
 
 RETURN = """
@@ -41,6 +50,9 @@ networks:
   type: list
 volumes:
   description: Names of the volumes found; removed if O(volumes).
+  type: list
+images:
+  description: Names of the images that were removed.
   type: list
 """
 
@@ -59,6 +71,8 @@ class ActionModule(ActionBase):
                 "labels": {"type": "dict", "required": True},
                 "lock": {"type": "dict", "required": True},
                 "volumes": {"type": "bool", "default": False},
+                "images": {"type": "bool", "default": False},
+                "image_label": {"type": "str", "default": ""},
             }
         )
         if not arguments["labels"]:
@@ -71,16 +85,39 @@ class ActionModule(ActionBase):
             containers = client.containers(all=True, filters=filters)
             networks = client.networks(filters=filters)
             volumes = client.volumes(filters=filters)["Volumes"] or []
+            label = arguments["image_label"] if arguments["images"] else ""
+            images = _made_for(client, [each for each in containers if label in (each["Labels"] or {})])
             if not self._task.check_mode:
                 turn.begin()
                 _remove(client, containers, networks, volumes if arguments["volumes"] else [])
+                for image in images:
+                    # A container may have begun to use it, and another run may have removed it.
+                    with suppress(APIError):
+                        client.remove_image(image)
         found = {
             "containers": sorted(entry["Names"][0].removeprefix("/") for entry in containers),
             "networks": sorted(entry["Name"] for entry in networks),
             "volumes": sorted(entry["Name"] for entry in volumes),
+            "images": images,
         }
         changed = bool(containers or networks or (volumes and arguments["volumes"]))
         return result | found | {"changed": changed}
+
+
+def _made_for(client: docker.APIClient, containers: list[dict[str, Any]]) -> list[str]:
+    """Return the names of the containers' images and of older ones of the same name, without those in use."""
+    if not containers:
+        return []
+    own = {container["Id"] for container in containers}
+    used = {each["ImageID"] for each in client.containers(all=True) if each["Id"] not in own}
+    repositories = {container["Image"].rpartition(":")[0] for container in containers}
+    return sorted(
+        name
+        for image in client.images(filters={"label": "images.built"})
+        if image["Id"] not in used
+        for name in image["RepoTags"] or []
+        if name.rpartition(":")[0] in repositories
+    )
 
 
 def _remove(

@@ -13,6 +13,7 @@ from ansible_collections.dashtam.stack.plugins.module_utils import engine
 from ansible_collections.dashtam.stack.plugins.module_utils.readiness import (
     ask,
     differs,
+    started_at,
     started_seconds_ago,
 )
 from docker.errors import APIError, DockerException
@@ -91,9 +92,7 @@ def wait_for_one(
         if state["Status"] in ("exited", "dead", "removing", "paused"):
             raise NotReadyError(f"{name} is {state['Status']}, exit code {state['ExitCode']}")
         if state["Restarting"] or found["RestartCount"] > restarts:
-            # While it runs again, the engine says 0.
-            ended = "" if state["Running"] and not state["Restarting"] else f", exit code {state['ExitCode']}"
-            raise NotReadyError(f"{name} keeps restarting{ended}")
+            raise NotReadyError(f"{name} keeps restarting{_last_end(client, found)}")
         try:
             code, output = engine.execute(client, name, command)
             if code == 0:
@@ -110,6 +109,23 @@ def wait_for_one(
         # A question costs the engine a process: ten a second, for long, keep a busy machine busy.
         time.sleep(max(0.1, (time.monotonic() - begun) / 10))
     return None
+
+
+def _last_end(client: docker.APIClient, found: dict[str, Any]) -> str:
+    """Return ``, exit code 3`` of a container that is or was restarted; nothing if the engine forgot it."""
+    state = found["State"]
+    if state["Restarting"] or not state["Running"]:
+        return f", exit code {state['ExitCode']}"
+    # While it runs again, its state says 0. Its end is an event, by the engine's clock.
+    started = started_at(state["StartedAt"])
+    ends = client.events(
+        since=int(started.timestamp()) - 60,
+        until=int(started.timestamp()) + 1,
+        filters={"container": found["Id"], "event": "die"},
+        decode=True,
+    )
+    codes = [end["Actor"]["Attributes"]["exitCode"] for end in ends]
+    return f", exit code {codes[-1]}" if codes else ""
 
 
 class Wait:
@@ -149,8 +165,8 @@ class Wait:
             if question and question.get("at_once"):
                 self._ask(client, name, question)
                 if not differs(self.answers[name]):
-                    started_at = client.inspect_container(name)["State"]["StartedAt"]
-                    self.seconds[name] = started_seconds_ago(started_at)
+                    state = client.inspect_container(name)["State"]
+                    self.seconds[name] = started_seconds_ago(state["StartedAt"])
                     return
             took = wait_for_one(client, name, container["ready"], self._deadline, self._stop)
             if took is not None:

@@ -38,7 +38,6 @@ command without a terminal shows its lines late unless its environment has PYTHO
 
 from __future__ import annotations
 
-import codecs
 import os
 import signal
 import subprocess
@@ -54,6 +53,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, private_files
 from ansible_collections.dashtam.stack.plugins.module_utils.interruption import Interrupted, interruptible
+from ansible_collections.dashtam.stack.plugins.module_utils.lines import Lines
 from docker import APIClient
 from docker.errors import NotFound
 
@@ -62,25 +62,6 @@ display = Display()
 GRACE = 5.0
 # The first line is the process id inside the container; `exec` keeps it, and each exec is a session leader.
 START = 'echo "$$"; exec "$@"'
-
-
-class _Lines:
-    """Show complete lines of a byte stream that arrives in arbitrary pieces."""
-
-    def __init__(self, show: Callable[[str], None]) -> None:
-        self._decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
-        self._rest = ""
-        self._show = show
-
-    def feed(self, piece: bytes) -> None:
-        *lines, self._rest = (self._rest + self._decode(piece)).split("\n")
-        for line in lines:
-            self._show(line.removesuffix("\r"))
-
-    def close(self) -> None:
-        self._rest += self._decode(b"", final=True)
-        if self._rest:
-            self._show(self._rest)
 
 
 def _run_here(
@@ -98,7 +79,7 @@ def _run_here(
         )
     except OSError as error:
         raise AnsibleActionFail(f"cannot run {command[0]}: {error.strerror}: {error.filename}") from error
-    lines = _Lines(show)
+    lines = Lines(show)
     output = cast(BufferedReader, process.stdout)
     try:
         while piece := output.read1():
@@ -123,7 +104,7 @@ class _Container:
         self._id = api.inspect_container(name)["Id"]
 
     def run(self, command: list[str], env: dict[str, str], workdir: str | None) -> int:
-        lines = {"out": _Lines(self._show), "err": _Lines(self._show)}
+        lines = {"out": Lines(self._show), "err": Lines(self._show)}
         head = b""
         process = None
         execution = self._create(["sh", "-c", START, "sh", *command], env, workdir)

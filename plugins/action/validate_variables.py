@@ -19,19 +19,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleError, AnsibleUndefinedVariable
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 from ansible_collections.dashtam.stack.plugins.module_utils.secrets import is_secret, redacted
 from ansible_collections.dashtam.stack.plugins.module_utils.variable_places import (
-    Loader,
     Settings,
+    declared_options,
     mapping,
     nearest,
     read_inventory,
     read_variables,
-    short,
 )
 from ansible_collections.dashtam.stack.plugins.module_utils.variable_values import (
     instance_fault,
@@ -72,23 +70,6 @@ def overridden(settings: Settings, reserved: Iterable[Path]) -> list[str]:
         for name in taken.places.keys() & settings.inventory.keys()
         for place in settings.inventory[name]
     ]
-
-
-def declared_options(folder: Path, roles: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """All options of all entry points; only `main` requires any, as the others are called with arguments."""
-    options: dict[str, dict[str, Any]] = {}
-    for role in roles:
-        path = next((each for each in (folder / role / "meta").glob("argument_specs.y*ml")), None)
-        if path is None:
-            raise AnsibleError(f"validate_roles: {short(folder / role)} has no meta/argument_specs.yml")
-        text = path.read_text(encoding="utf-8")
-        specs = yaml.load(text, Loader=Loader)["argument_specs"]  # noqa: S506 - Loader is a safe one
-        main = specs.pop("main", {}).get("options") or {}
-        for spec in specs.values():
-            for name, option in (spec.get("options") or {}).items():
-                options[name] = option | {"required": False}
-        options |= main
-    return options
 
 
 def _names(path: str) -> set[str]:

@@ -1,22 +1,20 @@
-"""The container of a Python service that runs from mounted source, and what is wrong with its settings."""
+"""The container of a Python service that runs from mounted source."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible_collections.dashtam.stack.plugins.filter.durations import duration_faults
-from ansible_collections.dashtam.stack.plugins.filter.limits import limit_faults
 from ansible_collections.dashtam.stack.plugins.module_utils.quantities import in_bytes, shown_size
 
 DOCUMENTATION = """
 name: python_service
 short_description: Make the container of a Python service from its settings
-description: See the functions' docstrings.
+description: See the function's docstring.
 """
 
-LIMITS = ("memory", "cpus", "pids_limit", "nofile")
 TMP_SIZE = "512M"
+SHM_SIZE = "64M"
 
 
 # By a shell that is there anyway, as curl takes 20 ms of CPU time for it. A server that speaks TLS alone ends
@@ -33,10 +31,10 @@ def _answers(port: Any) -> list[str]:
     return ["bash", "-c", ANSWERS, str(port)]
 
 
-def _tmp(memory: Any) -> dict[str, Any]:
-    """Return where a service writes all that it writes; what is in there counts as its memory."""
+def _tmp(memory: Any, size: Any) -> dict[str, Any]:
+    """Return where a service writes what need not last; what is in there counts as its memory."""
     limit = in_bytes(memory)
-    size = shown_size(limit // 4) if limit else TMP_SIZE
+    size = size or (shown_size(limit // 4) if limit else TMP_SIZE)
     return {"type": "tmpfs", "target": "/tmp", "tmpfs_mode": "1777", "tmpfs_size": size}  # noqa: S108
 
 
@@ -48,15 +46,42 @@ def _binds(paths: dict[str, str], read_only: bool) -> list[dict[str, Any]]:
     ]
 
 
+def _volumes(settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a mount for each named volume; whoever runs the service owns it."""
+    return [
+        {
+            "type": "volume",
+            "source": f"{settings['data_prefix']}{name}",
+            "target": target,
+            "read_only": False,
+            "labels": settings["data_labels"],
+            "owner": settings["user"],
+        }
+        for name, target in sorted(settings.get("data", {}).items())
+    ]
+
+
+def _published(settings: dict[str, Any]) -> list[str]:
+    """Return the published ports, the one that the service is known by first."""
+    main = {} if settings["host_port"] is None else {settings["port"]: settings["host_port"]}
+    address = settings["bind_address"]
+    return [
+        f"{address}:{host}:{inside}"
+        for ports in (main, settings.get("more_ports", {}))
+        for inside, host in ports.items()
+    ]
+
+
 def python_service(settings: dict[str, Any], images: dict[str, str] | None = None) -> dict[str, Any]:
     """Return the container as the role ``container`` takes it (``container_specs``).
 
     :param settings: a role's variables without their prefix, except that ``labels`` are all labels. A service
-        that never reloads leaves ``reload`` and ``reload_argument`` out.
+        that never reloads leaves ``reload`` and ``reload_argument`` out. What only some services have may be
+        left out, too: ``tmp_size``, ``shm_size``, ``more_ports``, and ``data`` with ``data_prefix`` (of the
+        volumes' names) and ``data_labels``.
     :param images: what the role ``images`` sets; its ``app`` is the image where the settings have none.
     """
     reload = [settings["reload_argument"]] if boolean(settings.get("reload", False), strict=False) else []
-    host_port = settings["host_port"]
     return {
         "name": settings["name"],
         "image": settings["image"] or (images or {}).get("app", ""),
@@ -67,11 +92,10 @@ def python_service(settings: dict[str, Any], images: dict[str, str] | None = Non
         "labels": settings["labels"],
         "network": settings["network"],
         "aliases": settings["aliases"],
-        "published_ports": []
-        if host_port is None
-        else [f"{settings['bind_address']}:{host_port}:{settings['port']}"],
+        "published_ports": _published(settings),
         "mounts": [
-            _tmp(settings["memory"]),
+            _tmp(settings["memory"], settings.get("tmp_size")),
+            *_volumes(settings),
             *_binds(settings["source"], boolean(settings["source_read_only"], strict=False)),
             *_binds(settings["files"], True),
         ],
@@ -88,7 +112,7 @@ def python_service(settings: dict[str, Any], images: dict[str, str] | None = Non
         "read_only": True,
         "cap_drop": ["ALL"],
         "security_opts": ["no-new-privileges:true"],
-        "shm_size": "64M",
+        "shm_size": settings.get("shm_size", SHM_SIZE),
         "init": True,
         # From the command line they are texts.
         "memory": settings["memory"],
@@ -99,33 +123,9 @@ def python_service(settings: dict[str, Any], images: dict[str, str] | None = Non
     }
 
 
-def python_service_faults(settings: dict[str, Any], role: str) -> list[str]:
-    """Return a message for each fault that validating types does not find.
-
-    :param role: the prefix of the variables, to name them.
-    """
-    faults = []
-    if not settings["image"] and not settings["requirements"]:
-        faults.append(
-            f"There is no image to run {settings['name']}. Set {role}_image to one that is present, "
-            f"or {role}_requirements to a file of Python requirements to make one with."
-        )
-    # Ansible's validation takes a text for a list of one.
-    for name in ("command", "health", "ready"):
-        if isinstance(settings[name], str):
-            faults.append(f"{role}_{name} is a text. Make it a list, such as [uvicorn, 'shop:app'].")
-    if str(settings["user"]).split(":")[0] in {"0", "root"}:
-        faults.append(f"{role}_user={settings['user']} is root. Use another uid, such as 10001:10001.")
-    return (
-        faults
-        + duration_faults({f"{role}_health_interval": settings["health_interval"]})
-        + limit_faults({f"{role}_{name}": settings[name] for name in LIMITS})
-    )
-
-
 class FilterModule:
     """Names under which Ansible finds the filters."""
 
     def filters(self) -> dict[str, Any]:
         """Return filter names and functions."""
-        return {"python_service": python_service, "python_service_faults": python_service_faults}
+        return {"python_service": python_service}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,6 +11,14 @@ from typing import Any
 import docker
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.dashtam.stack.plugins.module_utils import engine
+from ansible_collections.dashtam.stack.plugins.module_utils.image_references import (
+    BUILT,
+    AppImage,
+    built_reference,
+    built_references,
+    same_content,
+)
+from ansible_collections.dashtam.stack.plugins.module_utils.requirements_file import requirements_fault
 from requests.exceptions import RequestException
 
 DOCUMENTATION = r"""
@@ -23,7 +30,8 @@ description:
   - Built images are tagged with a hash of what they are made of, so a present one is also up to date.
   - The answer holds C(family), C(images) (the references to run), C(python), C(base), C(pull) and C(build)
     (what is missing, in order), C(undecided) (only a registry's answer can decide, about the image C(ask)),
-    C(reason) and C(error) (one line each, or empty).
+    C(reason) and C(error) (one line each, or empty). C(twins) has what is missing by name only, reference to
+    the image of the same content that another project has built here.
 options:
   source: {description: "V(auto), V(pull) or V(build).", type: str, required: true}
   family: {description: Family recorded on a data volume, or empty., type: str, default: ""}
@@ -35,7 +43,10 @@ options:
   names: {description: "Of V(postgres), V(redis), V(app).", type: list, elements: str, required: true}
   app_name: {description: Name of the app image., type: str, default: app}
   requirements: {description: Path of the app image's hash-pinned requirements., type: str, default: ""}
+  packages: {description: Debian packages of the app image., type: list, elements: str, default: []}
+  build_packages: {description: Those that only its build has., type: list, elements: str, default: []}
   files: {description: Folder with one build context per image., type: str, required: true}
+  shared: {description: Whether images that another project has built here count., type: bool, default: true}
   rebuild: {description: Whether present images are taken as missing., type: bool, default: false}
   ask_registry: {description: Whether an undecided plan may ask the registry., type: bool, default: false}
 """
@@ -43,8 +54,6 @@ options:
 FAMILIES = {"official": "the official images", "debian": "the images built from Debian packages"}
 MOVE = "To move the data: make a backup, remove the environment with its volume, start it again, restore."
 
-# Each built image and the one it starts from.
-BUILT = {"base": "", "postgres": "base", "redis": "base", "python": "base", "app": "python"}
 RUN = ("postgres", "redis", "app")
 # Seconds; below the engine's own patience with a registry that swallows packets.
 PATIENCE = 20
@@ -55,6 +64,9 @@ NO_ANSWER = re.compile(
     "|deadline exceeded|network is unreachable|proxyconnect|eof|x509|request canceled|server misbehaving",
     re.IGNORECASE,
 )
+
+# https://www.debian.org/doc/debian-policy/ch-controlfields.html#source, and a version behind =
+PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+:~-]+)?")
 
 
 @dataclass(frozen=True)
@@ -83,37 +95,7 @@ class Plan:
     ask: str = ""
     reason: str = ""
     error: str = ""
-
-
-def digest(*parts: str) -> str:
-    """Hash parts so that no two lists of parts give the same text."""
-    return hashlib.sha256("".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()[:12]
-
-
-def folder_digest(folder: Path) -> str:
-    """Hash names and contents of a build context."""
-    files = sorted(folder.iterdir())
-    return digest(*(part for path in files for part in (path.name, path.read_text(encoding="utf-8"))))
-
-
-def built_reference(
-    prefix: str, files: Path, name: str, base: str, requirements: str = "", repository: str = ""
-) -> str:
-    """Reference of a built image, whose repository is its name unless told another.
-
-    The CA bundle and the package index are no inputs: hashes and signatures fix what is installed.
-    """
-    folders = [folder_digest(files / folder) for folder in (name, *(["shared"] if base else []))]
-    return f"{prefix}/{repository or name}:{digest(*folders, base, requirements)}"
-
-
-def built_references(prefix: str, files: Path, requirements: str, app: str = "app") -> dict[str, str]:
-    """References of all images that are built from Debian packages."""
-    references: dict[str, str] = {}
-    for name, parent in BUILT.items():
-        own = (requirements, app) if name == "app" else ()
-        references[name] = built_reference(prefix, files, name, references.get(parent, ""), *own)
-    return references
+    twins: dict[str, str] = field(default_factory=dict)
 
 
 def contradiction(source: str, family: str) -> str:
@@ -208,8 +190,8 @@ class LookupModule(LookupBase):
 
     def plan(self, api: docker.APIClient) -> Plan:
         """Make the plan with what this engine has."""
-        wanted_names, app_name = tuple(self.get_option("names")), self.get_option("app_name")
-        requirements = ""
+        wanted_names, requirements = tuple(self.get_option("names")), ""
+        packages, build_packages = (tuple(self.get_option(name)) for name in ("packages", "build_packages"))
         if "app" in wanted_names:
             path = self.get_option("requirements")
             try:
@@ -217,24 +199,37 @@ class LookupModule(LookupBase):
             except OSError as error:
                 place = f"{path}: {error.strerror}" if path else "give the file of Python requirements"
                 return Plan(error=f"images_requirements: {place}.")
-        prefix, files = self.get_option("prefix"), Path(self.get_option("files"))
-        registry = self.get_option("registry")
+            if fault := requirements_fault(path, requirements):
+                return Plan(error=fault)
+            if wrong := [name for name in [*packages, *build_packages] if not PACKAGE.fullmatch(name)]:
+                return Plan(error=f"There is no Debian package {wrong[0]!r}: write names such as libpq-dev.")
+        prefix, files, registry = (
+            self.get_option("prefix"),
+            Path(self.get_option("files")),
+            self.get_option("registry"),
+        )
+        app = AppImage(self.get_option("app_name"), requirements, packages, build_packages)
         official = {name: registry + self.get_option(name) for name in ("postgres", "redis", "python")}
-        official["app"] = built_reference(prefix, files, "app", official["python"], requirements, app_name)
+        official["app"] = built_reference(prefix, files, "app", official["python"], app)
         wanted = Wanted(
             source=self.get_option("source"),
             family=self.get_option("family"),
             official=official,
-            built=built_references(prefix, files, requirements, app_name),
+            built=built_references(prefix, files, app),
             rebuild=self.get_option("rebuild"),
             names=wanted_names,
         )
+        ours = {official["app"], *wanted.built.values()} if self.get_option("shared") else set()
+        twins: dict[str, str] = {}
 
         def present(reference: str) -> bool:
             try:
                 api.inspect_image(reference)
             except docker.errors.ImageNotFound:
-                return False
+                twin = same_content(api, reference) if reference in ours else ""
+                if twin:
+                    twins[reference] = twin
+                return bool(twin)
             return True
 
         def registry_error(reference: str) -> str:
@@ -247,4 +242,7 @@ class LookupModule(LookupBase):
                 return f"no answer within {PATIENCE} s"
             return ""
 
-        return make_plan(wanted, present, registry_error if self.get_option("ask_registry") else None)
+        plan = make_plan(wanted, present, registry_error if self.get_option("ask_registry") else None)
+        used = {*plan.images.values(), plan.base, plan.python}
+        plan.twins = {reference: twin for reference, twin in twins.items() if reference in used}
+        return plan

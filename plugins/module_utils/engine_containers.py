@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -112,6 +114,40 @@ def create(
     return str(created["Id"])
 
 
+def own_volumes(api: docker.APIClient, spec: Mapping[str, Any], name: str, labels: Mapping[str, str]) -> None:
+    """Give each volume's folder to its ``owner``, where the declaration has one; make missing volumes.
+
+    A volume that the engine makes is root's, and a service that is not root could not write to it. No process
+    of root's is needed: a container that never starts has the volumes, and the engine puts folders into it.
+
+    :param name: the name of that container, which is removed afterwards.
+    :raises docker.errors.APIError: the engine refuses.
+    """
+    mounts = [mount for mount in spec["mounts"] if mount.get("owner")]
+    if not mounts:
+        return
+    host = api.create_host_config(network_mode="none", mounts=[_mount(mount) for mount in mounts])
+    created = api.create_container(
+        spec["image"], command=["true"], name=name, labels=dict(labels), host_config=host
+    )
+    try:
+        api.put_archive(created["Id"], "/", _folders(mounts))
+    finally:
+        api.remove_container(created["Id"], force=True)
+
+
+def _folders(mounts: Iterable[Mapping[str, Any]]) -> bytes:
+    """Return an archive that has nothing but the folders, each its owner's."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as folders:
+        for mount in mounts:
+            entry = tarfile.TarInfo(str(mount["target"]).strip("/"))
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            entry.uid, entry.gid = map(int, mount["owner"].split(":"))
+            folders.addfile(entry)
+    return archive.getvalue()
+
+
 def start(api: docker.APIClient, name: str) -> None:
     """Start a container that has stopped, or let a paused one go on.
 
@@ -138,6 +174,7 @@ def replace(
     # What a run that was killed has left.
     for left in (following, previous):
         _discard(api, left, labels)
+    own_volumes(api, spec, following, labels)
     created = create(api, spec, following, labels, log)
     found = None
     try:

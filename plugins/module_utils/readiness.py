@@ -15,12 +15,16 @@ from docker.errors import APIError, DockerException
 from requests.exceptions import RequestException
 
 
-def started_seconds_ago(started_at: str) -> float:
-    """Return the age of the engine's RFC 3339 time stamp in seconds."""
+def started_at(stamp: str) -> datetime:
+    """Return the engine's RFC 3339 time stamp, in whole seconds."""
     # Nanoseconds are more than datetime takes.
-    moment = datetime.fromisoformat(started_at.split(".")[0].removesuffix("Z") + "+00:00")
-    fraction = float("0." + started_at.split(".")[1].rstrip("Z")) if "." in started_at else 0.0
-    return (datetime.now(UTC) - moment).total_seconds() - fraction
+    return datetime.fromisoformat(stamp.split(".")[0].removesuffix("Z") + "+00:00")
+
+
+def started_seconds_ago(stamp: str) -> float:
+    """Return the age of the engine's RFC 3339 time stamp in seconds."""
+    fraction = float("0." + stamp.split(".")[1].rstrip("Z")) if "." in stamp else 0.0
+    return (datetime.now(UTC) - started_at(stamp)).total_seconds() - fraction
 
 
 def ask(client: docker.APIClient, name: str, question: dict[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,10 @@ import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
+from ansible.errors import AnsibleError
 from ansible_collections.dashtam.stack.plugins.module_utils.variable_values import WHOLE_NUMBER
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -153,3 +155,20 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """The end of a sentence that proposes the likeliest name."""
     matches = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
     return f"; did you mean {matches[0]}?" if matches else ""
+
+
+def declared_options(folder: Path, roles: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """All options of all entry points; only `main` requires any, as the others are called with arguments."""
+    options: dict[str, dict[str, Any]] = {}
+    for role in roles:
+        path = next((each for each in (folder / role / "meta").glob("argument_specs.y*ml")), None)
+        if path is None:
+            raise AnsibleError(f"validate_roles: {short(folder / role)} has no meta/argument_specs.yml")
+        text = path.read_text(encoding="utf-8")
+        specs = yaml.load(text, Loader=Loader)["argument_specs"]  # noqa: S506 - Loader is a safe one
+        main = specs.pop("main", {}).get("options") or {}
+        for spec in specs.values():
+            for name, option in (spec.get("options") or {}).items():
+                options[name] = option | {"required": False}
+        options |= main
+    return options

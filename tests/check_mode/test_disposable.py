@@ -26,7 +26,10 @@ def containers(change: str, services: tuple[str, ...] = CONTAINERS) -> dict[str,
 @pytest.mark.parametrize(
     ("arguments", "lines"),
     [
-        (("-e", "images_source=build", "-e", "images_prefix=nowhere"), ["would build postgres, redis, app"]),
+        (
+            ("-e", "images_source=build", "-e", "images_prefix=nowhere", "-e", "images_shared=false"),
+            ["would build postgres, redis, app"],
+        ),
         (
             ("-e", "images_source=pull", "-e", "images_registry=localhost:1/"),
             [

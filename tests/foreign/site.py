@@ -16,9 +16,8 @@ from tests.by_path import ROOT
 from tests.collection import installed
 
 GUESTBOOK = ROOT / "tests/foreign/guestbook"
+GALLERY = ROOT / "tests/foreign/gallery"
 ANSIBLE_PLAYBOOK = str(Path(sys.executable).with_name("ansible-playbook"))
-# This project's images are at hand; others with the same content would take minutes.
-IMAGES_PREFIX = "dashtam"
 INSPECTED = {
     "container": (("ps", "--all", "--quiet"), "{{.Name}} {{.Id}} {{.State.StartedAt}} {{.RestartCount}}"),
     "network": (("network", "ls", "--quiet"), "{{.Name}} {{.Id}} {{.Created}}"),
@@ -83,7 +82,7 @@ class Site:
         """Run a playbook with no settings but its own; return what it printed. It must end with that code."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
         run = subprocess.run(
-            [ANSIBLE_PLAYBOOK, playbook, "-e", f"images_prefix={IMAGES_PREFIX}", *arguments],
+            [ANSIBLE_PLAYBOOK, playbook, *arguments],
             cwd=self.folder,
             env=environment | {"ANSIBLE_NOCOLOR": "1"},
             stdout=subprocess.PIPE,
@@ -97,6 +96,10 @@ class Site:
     def objects(self) -> dict[str, str]:
         return objects(f"container.instance={self.name}")
 
+    def images(self) -> list[str]:
+        """Return the names of the images that were made for it."""
+        return docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"local/{self.name}-*").split()
+
     def inside(self, service: str, command: str, *arguments: str, user: str = "") -> str:
         """Return what a command prints in a container."""
         return docker("exec", "--user", user, f"{self.name}-{service}", *command.split(), *arguments)
@@ -104,6 +107,5 @@ class Site:
     def remove(self) -> str:
         """Remove all that was made from it, images too."""
         output = self.play("absent.yml")
-        for image in docker("image", "ls", "--quiet", f"{IMAGES_PREFIX}/{self.name}-*").split():
-            docker("image", "rm", image)
+        assert self.images() == []
         return output

@@ -78,7 +78,8 @@ def test_its_names_begin_with_its_folder_and_its_labels_are_its_own(guestbook: S
         f"volume {guestbook.name}-postgres-data",
         f"volume {guestbook.name}-redis-data",
     }
-    assert docker("image", "ls", "--quiet", f"dashtam/{guestbook.name}-app").count("\n") == 0
+    (image,) = guestbook.images()
+    assert image.startswith(f"local/{guestbook.name}-app:")
     labels = docker("inspect", "--format", "{{json .Config.Labels}}", f"{guestbook.name}-app")
     assert f'"container.checkout":"{guestbook.folder}"' in labels
 
@@ -140,6 +141,7 @@ def test_absent_removes_all_of_it_and_nothing_else(
     before = neighbour.objects()
     assert changed(guestbook.play("absent.yml")) == 1
     assert guestbook.objects() == {}
+    assert guestbook.images() == []
     assert changed(guestbook.play("absent.yml")) == 0
     assert neighbour.objects() == before
     assert neighbour.inside("redis", "sh /tmp/redis-admin GET kept") == "yes"

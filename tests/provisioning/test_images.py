@@ -15,6 +15,7 @@ from tests.by_path import ROOT, load
 FILES = ROOT / "roles/images/files"
 
 plan = load("plugins/lookup/images_plan.py")
+requirements_fault = load("plugins/module_utils/requirements_file.py").requirements_fault
 build = load("plugins/action/images_build.py")
 
 OFFICIAL = {
@@ -175,7 +176,7 @@ def test_a_refusal_is_an_answer(message: str, silent: bool) -> None:
 
 
 def references(files: Path, requirements: str = "a==1") -> dict[str, str]:
-    result: dict[str, str] = plan.built_references("local", files, requirements)
+    result: dict[str, str] = plan.built_references("local", files, plan.AppImage(requirements=requirements))
     return result
 
 
@@ -204,13 +205,52 @@ def test_a_tag_follows_its_inputs_and_nothing_else(tmp_path: Path, edited: str, 
 
 
 def test_an_application_of_its_own_has_an_image_of_its_own() -> None:
-    ours, theirs = references(FILES), plan.built_references("local", FILES, "a==1", "shop-app")
+    theirs = plan.built_references("local", FILES, plan.AppImage("shop-app", "a==1"))
+    ours = references(FILES)
     assert changed(ours, theirs) == {"app"}
     assert theirs["app"] == ours["app"].replace("local/app:", "local/shop-app:")
 
 
 def test_an_edited_requirement_changes_the_app_only() -> None:
     assert changed(references(FILES), references(FILES, "a==2")) == {"app"}
+
+
+@pytest.mark.parametrize(
+    ("packages", "build_packages", "same"),
+    [((), (), True), (("libpq5",), (), False), ((), ("libpq5",), False), (("b", "a"), (), False)],
+)
+def test_packages_are_inputs_whatever_their_order(
+    packages: tuple[str, ...], build_packages: tuple[str, ...], same: bool
+) -> None:
+    def tag(*names: tuple[str, ...]) -> str:
+        built: dict[str, str] = plan.built_references("local", FILES, plan.AppImage("app", "a==1", *names))
+        return built["app"]
+
+    assert (tag(packages, build_packages) == references(FILES)["app"]) is same
+    assert tag(packages[::-1], build_packages) == tag(packages, build_packages)
+
+
+HASH = "--hash=sha256:0123"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", ""),
+        (f"# all\na==1 {HASH}\nb==2 ; python_version < '4' \\\n    {HASH} \\\n    {HASH}\n    # via a\n", ""),
+        (f"--only-binary :all:\na @ https://a.example/a.whl#egg=a {HASH}\n", ""),
+        ("a==1\n", "r.txt:1: a==1 has no hash. "),
+        (f"a==1 {HASH}\n# all\nb>=2  # newest\nc\n", "r.txt:3: b>=2 has no hash, and 1 more have none. "),
+        ("a==1 \\\n  # --hash=sha256:0\nb\n", "r.txt:1: a==1 has no hash, and 1 more have none. "),
+        (f"a==1 {HASH}\n-r more.txt\n", "r.txt:2: -r names another file, and the build has only this one. "),
+        ("--editable=.\n", "r.txt:1: --editable=. names another file, and the build has only this one. "),
+    ],
+)
+def test_requirements_that_pip_would_refuse_are_named_at_once(text: str, said: str) -> None:
+    fault = requirements_fault("r.txt", text)
+    assert fault.startswith(said)
+    assert bool(fault) is bool(said)
+    assert not said or fault.endswith("uv pip compile --generate-hashes requirements.in -o r.txt")
 
 
 def test_a_context_does_not_depend_on_the_checkout(tmp_path: Path) -> None:

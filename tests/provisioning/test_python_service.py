@@ -12,6 +12,7 @@ import pytest
 from tests.by_path import load
 
 plugin = load("plugins/filter/python_service.py")
+faults_of = load("plugins/filter/python_service_faults.py").python_service_faults
 
 SETTINGS: dict[str, Any] = {
     "name": "shop-app",
@@ -42,6 +43,13 @@ SETTINGS: dict[str, Any] = {
     "pids_limit": 100,
     "nofile": 1024,
 }
+DATA = {"data": {"uploads": "/srv/uploads"}, "data_prefix": "shop-", "data_labels": {"shop.service": "app"}}
+RELOADED = {"reload": True}
+SCRIPTS = (["migrate && exec server"], ["exec server", "sh"])
+IN_A_SCRIPT = (
+    "web_reload=true has no effect: web_command ends in a shell's script, which does not see --reload behind "
+    "it. Write --reload into the script and leave web_reload off."
+)
 
 
 def container(**settings: Any) -> dict[str, Any]:
@@ -72,6 +80,24 @@ def test_limits_from_the_command_line_are_texts() -> None:
 @pytest.mark.parametrize(("memory", "size"), [("1G", "256M"), ("256M", "64M"), ("0", "512M")])
 def test_what_is_in_tmp_counts_as_memory(memory: str, size: str) -> None:
     assert container(memory=memory)["mounts"][0]["tmpfs_size"] == size
+
+
+def test_the_size_of_tmp_and_of_shared_memory_can_be_given() -> None:
+    assert container(tmp_size="3G")["mounts"][0]["tmpfs_size"] == "3G"
+    assert (container()["shm_size"], container(shm_size="1G")["shm_size"]) == ("64M", "1G")
+
+
+def test_its_data_are_volumes_that_its_user_owns() -> None:
+    assert container(**DATA)["mounts"][1:] == [
+        {
+            "type": "volume",
+            "source": "shop-uploads",
+            "target": "/srv/uploads",
+            "read_only": False,
+            "labels": {"shop.service": "app"},
+            "owner": "1000:1000",
+        }
+    ]
 
 
 def test_a_hang_is_seen_within_30_s() -> None:
@@ -107,6 +133,12 @@ def test_health_is_any_answer_unless_told_otherwise(answer: bytes | None, health
 
 def test_a_port_is_published_on_its_address() -> None:
     assert container(host_port=8001)["published_ports"] == ["127.0.0.1:8001:8000"]
+    more = {9100: 9101, "53/udp": 5353}
+    assert container(host_port=8001, more_ports=more)["published_ports"] == [
+        "127.0.0.1:8001:8000",
+        "127.0.0.1:9101:9100",
+        "127.0.0.1:5353:53/udp",
+    ]
 
 
 @pytest.mark.parametrize("value", [True, "true", "yes"])
@@ -160,9 +192,60 @@ def test_the_image_is_the_given_one_or_the_one_that_was_made() -> None:
         ({"memory": "1M"}, ["web_memory is 1M. It must be at least 6M, or 0 for no limit."]),
         ({"user": 0}, ["web_user=0 is root. Use another uid, such as 10001:10001."]),
         ({"user": "root"}, ["web_user=root is root. Use another uid, such as 10001:10001."]),
+        ({"tmp_size": "64M"}, []),
+        (
+            {"tmp_size": "2G"},
+            [
+                "web_memory is less than web_tmp_size=2G, whose content counts as memory. "
+                "Raise one or lower the other."
+            ],
+        ),
+        (
+            {"port": None, "health": []},
+            [
+                "web_port is null, so nothing tells whether shop-app works. Set web_health to a command that "
+                "succeeds while it does."
+            ],
+        ),
+        ({"port": None}, []),
+        (
+            {"port": None, "host_port": 80},
+            ["web_host_port is set and web_port is null: there is nothing to publish. Set both or none."],
+        ),
+        ({"more_ports": {9100: 9101, "53/udp": "5353"}}, []),
+        *(
+            (
+                {"more_ports": {inside: host}},
+                [
+                    f"web_more_ports has {inside}: {host}. Write the port inside and the port on the host, "
+                    "such as {9100: 9100} or {'5353/udp': 5353}."
+                ],
+            )
+            for inside, host in ((0, 1), (1, 65536), ("http", 80), ("80/sctp", 80), (80, None))
+        ),
+        (DATA, []),
+        *(
+            (
+                DATA | {"data": {name: path}},
+                [
+                    f"web_data has {name}: {path}. Write a name and a path inside, "
+                    "such as {uploads: /srv/uploads}."
+                ],
+            )
+            for name, path in (("up/loads", "/srv"), ("uploads", "srv"), ("-x", "/srv"))
+        ),
+        (
+            DATA | {"user": "www-data"},
+            ["web_data needs web_user as numbers, such as 10001:10001, and it is www-data."],
+        ),
+        *((RELOADED | {"command": ["sh", "-c", script, *more]}, [IN_A_SCRIPT]) for script, *more in SCRIPTS),
+        (RELOADED | {"command": ["/usr/bin/env", "bash", "-ec", "migrate && exec server"]}, [IN_A_SCRIPT]),
+        (RELOADED | {"command": ["sh", "-c", 'migrate && exec "$@"', "sh", "server"]}, []),
+        (RELOADED | {"command": ["uvicorn", "sh:app"]}, []),
+        ({"command": ["sh", "-c", "migrate && exec server"]}, []),
     ],
 )
 def test_faults_name_the_variable(settings: dict[str, Any], faults: list[str]) -> None:
-    assert plugin.python_service_faults(SETTINGS | settings, "web") == faults
+    assert faults_of(SETTINGS | settings, "web") == faults
     # Whatever is wrong, the container can be made: both are facts of one task.
     assert container(**settings)["name"] == "shop-app"

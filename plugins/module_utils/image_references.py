@@ -1,0 +1,68 @@
+"""Names of built images: each is tagged with a hash of what it is made of."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Each built image and the one it starts from.
+BUILT = {"base": "", "postgres": "base", "redis": "base", "python": "base", "app": "python"}
+
+
+@dataclass(frozen=True)
+class AppImage:
+    """What an application's image is made of: requirements (the file's text) and Debian packages."""
+
+    name: str = "app"
+    requirements: str = ""
+    packages: tuple[str, ...] = ()
+    build_packages: tuple[str, ...] = ()
+
+    @property
+    def content(self) -> list[str]:
+        packages = [" ".join(sorted(names)) for names in (self.packages, self.build_packages)]
+        return [self.requirements, *(packages if any(packages) else [])]
+
+
+def digest(*parts: str) -> str:
+    """Hash parts so that no two lists of parts give the same text."""
+    return hashlib.sha256("".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()[:12]
+
+
+def folder_digest(folder: Path) -> str:
+    """Hash names and contents of a build context."""
+    files = sorted(folder.iterdir())
+    return digest(*(part for path in files for part in (path.name, path.read_text(encoding="utf-8"))))
+
+
+def built_reference(prefix: str, files: Path, name: str, base: str, app: AppImage | None = None) -> str:
+    """Reference of a built image, whose repository is its name unless it is an app's.
+
+    The CA bundle and the package index are no inputs: hashes and signatures fix what is installed.
+    """
+    folders = [folder_digest(files / folder) for folder in (name, *(["shared"] if base else []))]
+    content = app.content if app else [""]
+    return f"{prefix}/{app.name if app else name}:{digest(*folders, base, *content)}"
+
+
+def built_references(prefix: str, files: Path, app: AppImage) -> dict[str, str]:
+    """References of all images that are built from Debian packages."""
+    references: dict[str, str] = {}
+    for name, parent in BUILT.items():
+        own = app if name == "app" else None
+        references[name] = built_reference(prefix, files, name, references.get(parent, ""), own)
+    return references
+
+
+def same_content(api: Any, reference: str) -> str:
+    """Find an image of another name whose tag, the hash of what it is made of, is the same.
+
+    :param api: a client of the engine.
+    :returns: its reference, or nothing.
+    """
+    tag = reference.rpartition(":")[2]
+    images = api.images(filters={"reference": f"*/*:{tag}", "label": "images.built"})
+    names = sorted(name for image in images for name in image["RepoTags"] if name.endswith(f":{tag}"))
+    return names[0] if names else ""
