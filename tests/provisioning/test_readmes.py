@@ -138,3 +138,21 @@ def test_the_specs_tell_the_defaults(role: str) -> None:
     assert {
         name: option["default"] for name, option in told.items() if option.get("default") is not None
     } == {name: value for name, value in defaults.items() if "default" in told[name]}
+
+
+def test_the_recipes_are_those_of_the_gallery() -> None:
+    """Its tests bring them up."""
+    gallery = ROOT / "tests/foreign/gallery"
+    text = (ROLES / "README.md").read_text().partition("## Recipes")[2]
+    variables, *tasks = (
+        yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    )
+    (play,) = yaml.safe_load((gallery / "playbook.yml").read_text())
+    tasks = [block for block in tasks if "hosts" not in block[0]]
+    assert [task for block in tasks for task in block] == play["tasks"]
+    given = yaml.safe_load((gallery / "group_vars/all.yml").read_text())
+    # Of its own environment there is more.
+    assert "lookup('dashtam.stack.dotenv', playbook_dir ~ '" in variables["app_env"]
+    assert "lookup('dashtam.stack.dotenv', playbook_dir ~ '" in given["app_env"]
+    del variables["app_env"]
+    assert variables.items() <= given.items()
