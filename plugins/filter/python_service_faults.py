@@ -47,14 +47,15 @@ def _reload_faults(settings: dict[str, Any], role: str) -> Iterator[str]:
 
 
 def _port_faults(settings: dict[str, Any], role: str) -> Iterator[str]:
-    if settings["port"] is None and not settings["health"]:
+    listens = str(settings["port"]) != "0"
+    if not listens and not settings["health"]:
         yield (
-            f"{role}_port is null, so nothing tells whether {settings['name']} works. Set {role}_health to a "
+            f"{role}_port is 0, so nothing tells whether {settings['name']} works. Set {role}_health to a "
             "command that succeeds while it does."
         )
-    if settings["port"] is None and settings["host_port"] is not None:
+    if not listens and settings["host_port"] is not None:
         yield (
-            f"{role}_host_port is set and {role}_port is null: there is nothing to publish. Set both or none."
+            f"{role}_host_port is set and {role}_port is 0: there is nothing to publish. Set both or none."
         )
     for inside, host in settings.get("more_ports", {}).items():
         found = PORT_INSIDE.fullmatch(str(inside))

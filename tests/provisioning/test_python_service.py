@@ -201,16 +201,16 @@ def test_the_image_is_the_given_one_or_the_one_that_was_made() -> None:
             ],
         ),
         (
-            {"port": None, "health": []},
+            {"port": 0, "health": []},
             [
-                "web_port is null, so nothing tells whether shop-app works. Set web_health to a command that "
+                "web_port is 0, so nothing tells whether shop-app works. Set web_health to a command that "
                 "succeeds while it does."
             ],
         ),
-        ({"port": None}, []),
+        ({"port": 0}, []),
         (
-            {"port": None, "host_port": 80},
-            ["web_host_port is set and web_port is null: there is nothing to publish. Set both or none."],
+            {"port": 0, "host_port": 80},
+            ["web_host_port is set and web_port is 0: there is nothing to publish. Set both or none."],
         ),
         ({"more_ports": {9100: 9101, "53/udp": "5353"}}, []),
         *(
