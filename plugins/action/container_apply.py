@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.dashtam.stack.plugins.filter.containers import container_hash, container_redact
+from ansible_collections.dashtam.stack.plugins.filter.containers import added_labels, container_redact
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, engine_containers, lock
 
 DOCUMENTATION = """
@@ -42,6 +42,10 @@ options:
   hash_label:
     description: The label that will hold a declaration's hash.
     type: str
+    required: true
+  project:
+    description: As for C(container_compare).
+    type: dict
     required: true
   log:
     description: C(driver) and C(options) that every container has.
@@ -78,6 +82,7 @@ class ActionModule(ActionBase):
                 "labels": {"type": "dict", "required": True},
                 "turn": {"type": "int", "required": True},
                 "hash_label": {"type": "str", "required": True},
+                "project": {"type": "dict", "required": True},
                 "log": {"type": "dict", "required": True},
             }
         )
@@ -88,7 +93,7 @@ class ActionModule(ActionBase):
         def apply(spec: dict[str, Any]) -> str:
             if os.getppid() != run:
                 return f"{spec['name']}: not begun, as the run was killed"
-            labels = spec["labels"] | {arguments["hash_label"]: container_hash(spec)}
+            labels = spec["labels"] | added_labels(spec, arguments["hash_label"], arguments["project"])
             try:
                 with engine.client() as api:
                     if states[spec["name"]] == "stopped":

@@ -13,7 +13,7 @@ from ansible_collections.dashtam.stack.plugins.filter.container_ports import (
     with_free_ports,
 )
 from ansible_collections.dashtam.stack.plugins.filter.containers import (
-    container_hash,
+    added_labels,
     container_states,
     declared_volumes,
     foreign_objects,
@@ -58,6 +58,12 @@ options:
   hash_label:
     description: The label that holds a declaration's hash.
     type: str
+    required: true
+  project:
+    description:
+      - What docker compose and its like are to show the containers as. C(name), C(working_dir),
+        C(config_files) and C(service_label), the label that names the service. An empty name leaves it out.
+    type: dict
     required: true
   log:
     description: C(driver) and C(options) that every container has.
@@ -130,6 +136,7 @@ class ActionModule(ActionBase):
                 "labels": {"type": "dict", "required": True},
                 "identity_labels": {"type": "list", "elements": "str", "required": True},
                 "hash_label": {"type": "str", "required": True},
+                "project": {"type": "dict", "required": True},
                 "log": {"type": "dict", "required": True},
                 "probes": {"type": "list", "elements": "dict", "default": []},
                 "refuse": {"type": "bool", "default": True},
@@ -165,8 +172,8 @@ class ActionModule(ActionBase):
         kept = {
             name: each for name, each in found["networks"].items() if about_networks.get(name) != "changed"
         }
-        hashes = {spec["name"]: container_hash(spec) for spec in specs}
-        found = container_drift(found | {"networks": kept}, specs, hashes, hash_label, arguments["log"]) | {
+        added = {spec["name"]: added_labels(spec, hash_label, arguments["project"]) for spec in specs}
+        found = container_drift(found | {"networks": kept}, specs, added, hash_label, arguments["log"]) | {
             "networks": found["networks"]
         }
         states = container_states(specs, found, arguments["identity_labels"], hash_label)
@@ -178,7 +185,7 @@ class ActionModule(ActionBase):
                 "msg": REFUSAL.format(**foreign[0], remove=REMOVE[foreign[0]["kind"]]),
             }
         differing = any(state["state"] != "running" for state in states)
-        clashes = _port_clashes(specs, arguments["identity_labels"][0]) if differing else []
+        clashes = port_clashes(specs, arguments["identity_labels"][0]) if differing else []
         return {
             "states": states,
             "networks": about_networks,
@@ -188,13 +195,21 @@ class ActionModule(ActionBase):
         }
 
 
-def _port_clashes(specs: list[dict[str, Any]], label: str) -> list[dict[str, Any]]:
+def port_clashes(specs: list[dict[str, Any]], label: str) -> list[dict[str, Any]]:
+    """Return the published ports that another program or container holds, each with a free one.
+
+    :param specs: declared containers (role container, ``container_specs``).
+    :param label: a label of which each of our containers has a value; empty leaves the engine out.
+    :returns: see RETURN.
+    """
     # The engine would refuse a port only once the old container has stopped. The host is asked before the
     # engine, so that a port bound in between is seen to be ours.
     bound = [port for address, port in published_ports(specs) if host_ports.taken(address, port)]
     holders = {str(port): holder for port, holder in host_ports.holders(bound).items()}
-    with engine.client() as client:
-        found = survey(client, {spec["name"] for spec in specs}, {}, label=label)
+    found: dict[str, Any] = {"containers": {}, "ports": {}}
+    if label:
+        with engine.client() as client:
+            found = survey(client, {spec["name"] for spec in specs}, {}, label=label)
     clashes = container_port_clashes(specs, found, bound, holders)
     taken = [port for port in port_candidates(clashes) if host_ports.taken("127.0.0.1", port)]
     return with_free_ports(clashes, found, taken)

@@ -53,8 +53,8 @@ def differences(
     spec: dict[str, Any],
     found: dict[str, Any],
     survey: dict[str, Any],
+    added: dict[str, str],
     hash_label: str,
-    hash_value: str,
     log: dict[str, Any],
 ) -> list[dict[str, str]]:
     """Return how one container differs from its declaration, see :func:`container_drift`."""
@@ -62,7 +62,7 @@ def differences(
     same_image = found["Image"] == survey["images"].get(spec["image"])
     # What the image gives is judged by the image that the container was made from; None once that is removed.
     image = found.get("ImageConfig") or {}
-    declared = container_views.declared(spec, image, spec["labels"] | {hash_label: hash_value}, log)
+    declared = container_views.declared(spec, image, spec["labels"] | added, log)
     running = container_views.running(spec, found, survey["networks"])
     if found.get("ImageConfig") is None:
         of_image = (
@@ -88,7 +88,10 @@ def differences(
             env = {name: value for name, value in env.items() if name in spec["env"]}
         told += env_drift(_env(image.get("Env")) | spec["env"], env)
     told = [{key: redacted(text, spec["env"]) for key, text in one.items()} for one in told]
-    # The declaration's hash says that there is a difference, the others say which.
+    # The declaration's hash says that there is a difference, the others say which. It may be in two labels.
+    if any(one["what"] == f"label {hash_label}" for one in told):
+        same = {f"label {label}" for label, value in added.items() if value == added[hash_label]}
+        told = [one for one in told if one["what"] not in same - {f"label {hash_label}"}]
     others = [one for one in told if one["what"] not in ("state", "health", f"label {hash_label}")]
     return [one for one in told if one["what"] != f"label {hash_label}" or not others]
 
@@ -96,7 +99,7 @@ def differences(
 def container_drift(
     survey: dict[str, Any],
     specs: list[dict[str, Any]],
-    hashes: dict[str, str],
+    added: dict[str, dict[str, str]],
     hash_label: str,
     log: dict[str, Any],
 ) -> dict[str, Any]:
@@ -105,8 +108,8 @@ def container_drift(
     :param survey: what the lookup ``docker_survey`` returned with ``environments``; with ``processors``
         where the engine may have fewer than are declared.
     :param specs: declared containers (role container, ``container_specs``).
-    :param hashes: container name to the hash of its declaration.
-    :param hash_label: the label that holds it.
+    :param added: container name to the labels that it has besides the declared ones.
+    :param hash_label: the one of them that holds the hash of the declaration.
     :param log: ``driver`` and ``options`` that every container has.
     :returns: ``Drift`` is a list of dicts: ``what`` is otherwise, as which it is ``declared``, and how the
         engine has it ``running``, all texts for people; secrets are masked. Empty where all is as declared.
@@ -118,7 +121,7 @@ def container_drift(
         containers[name] = found | {"Config": config}
         if name in by_name:
             try:
-                drift = differences(by_name[name], found, survey, hash_label, hashes[name], log)
+                drift = differences(by_name[name], found, survey, added[name], hash_label, log)
             except ValueError as error:
                 raise AnsibleFilterError(f"{name}: {error}") from None
             containers[name]["Drift"] = drift

@@ -16,11 +16,40 @@ short_description: Compare declared containers with a survey of the engine
 description: See the functions' docstrings, for this filter and for those beside it.
 """
 
+COMPOSE = "com.docker.compose"
+
 
 def container_hash(spec: dict[str, Any]) -> str:
     """Return 16 hex digits that change whenever anything declared about the container does."""
     canonical = json.dumps(spec, sort_keys=True, default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def added_labels(spec: dict[str, Any], hash_label: str, project: dict[str, Any]) -> dict[str, str]:
+    """Return the labels that a container has besides the declared ones.
+
+    They are the declaration's hash, and those by which docker compose and the tools that show its projects
+    (Docker Desktop, lazydocker, VS Code) find a project's containers
+    (https://github.com/docker/compose/blob/v2.26.1/pkg/api/labels.go). Networks and volumes have none, so
+    that ``docker compose down --volumes`` removes no data.
+
+    :param spec: a declared container.
+    :param hash_label: the label that holds :func:`container_hash`.
+    :param project: its ``name``, which is empty where there is none, the ``working_dir`` and ``config_files``
+        that are shown, and the ``service_label``, whose value is the service's name.
+    """
+    labels = {hash_label: container_hash(spec)}
+    if not project["name"]:
+        return labels
+    return labels | {
+        f"{COMPOSE}.project": project["name"],
+        f"{COMPOSE}.project.working_dir": project["working_dir"],
+        f"{COMPOSE}.project.config_files": ",".join(project["config_files"]),
+        f"{COMPOSE}.service": spec["labels"][project["service_label"]],
+        f"{COMPOSE}.container-number": "1",
+        f"{COMPOSE}.oneoff": "False",
+        f"{COMPOSE}.config-hash": labels[hash_label],
+    }
 
 
 def _owner(labels: dict[str, str], declared: dict[str, str]) -> str | None:

@@ -1,4 +1,4 @@
-"""`make plan FORMAT=compose`: docker compose makes of it what the playbooks make."""
+"""What docker compose shows of an environment, and what it makes of `make plan FORMAT=compose`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.commands import run
 from benchmarks.compose import Compose, client
 from benchmarks.playbooks import Playbooks
 from benchmarks.sides import Side
@@ -72,13 +73,15 @@ def cluster(side: Side) -> str:
     return docker("exec", "-u", "postgres", side.container("postgres"), *psql)
 
 
-@pytest.fixture(params=["dev", "test"])
-def sides(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Side, Side]]:
+@pytest.fixture(params=["dev", "test"], scope="module")
+def sides(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Playbooks, Side]]:
     """An environment by the playbooks, which is up, and by docker compose, which is not made yet."""
     ours = Playbooks(request.param, f"compose-{secrets.token_hex(3)}", PORT_OFFSET)
     try:
         ours.bring("up")
-        compose = Compose(ours, tmp_path, client(), health_interval=None)
+        compose = Compose(ours, tmp_path_factory.mktemp("compose"), client(), health_interval=None)
         try:
             yield ours, compose
         finally:
@@ -88,8 +91,34 @@ def sides(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Side
         ours.forget()
 
 
-def test_it_makes_the_same_containers(sides: tuple[Side, Side]) -> None:
+def test_it_shows_what_the_playbooks_made(sides: tuple[Playbooks, Side]) -> None:
+    ours, _ = sides
+    name = ours.container("app").removesuffix("-app")
+    services = sorted(container.removeprefix(f"{name}-") for container in ours.containers())
+
+    def compose(*arguments: str) -> str:
+        return run(*client(), *arguments)
+
+    (listed,) = json.loads(compose("ls", "--format", "json", "--filter", f"name=^{name}$"))
+    assert listed["Status"] == f"running({len(services)})"
+    assert [Path(file).is_file() for file in listed["ConfigFiles"].split(",")] == [True]
+    shown = [json.loads(line) for line in compose("-p", name, "ps", "--format", "json").splitlines()]
+    assert sorted(each["Service"] for each in shown) == services
+    assert "Uvicorn running on" in compose("-p", name, "logs", "--no-color", "app")
+    assert compose("-p", name, "exec", "-T", "app", "pwd") == "/app\n"
+    # These labels are no difference, and no volume has them, so that compose takes no data with it.
+    volumes = docker("volume", "ls", "--quiet", "--filter", f"label=dashtam.instance={ours.instance}")
+    assert ours.make("drift", f"LIMIT={ours.environment}").split("\n")[-2].endswith(": as declared")
+    compose("-p", name, "down", "--volumes")
+    ours.state = "down"
+    assert ours.containers() == []
+    assert docker("volume", "ls", "--quiet", "--filter", f"label=dashtam.instance={ours.instance}") == volumes
+    assert len(volumes.split()) == {"dev": 2, "test": 0}[ours.environment]
+
+
+def test_it_makes_the_same_containers(sides: tuple[Playbooks, Side]) -> None:
     ours, compose = sides
+    ours.bring("up")
     found = []
     services = sorted(name.partition(f"-{ours.environment}-")[2] for name in ours.containers())
     for side in (ours, compose):

@@ -30,6 +30,13 @@ container_wait = load("plugins/action/container_wait.py")
 OWN = {"own.environment": "blue", "own.instance": "site", "own.checkout": "/home/me/site"}
 IDENTITY = ["own.environment", "own.instance", "own.service", "own.checkout"]
 HASH = "own.spec"
+NO_PROJECT: dict[str, Any] = {"name": "", "service_label": "own.service"}
+PROJECT = {
+    "name": "site-blue",
+    "working_dir": "/home/me/site",
+    "config_files": ["/home/me/site/blue.yml", "/home/me/site/more.yml"],
+    "service_label": "own.service",
+}
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - listened on for a moment, and nobody is answered
 SPEC: dict[str, Any] = {
     "name": "site-blue-web",
@@ -131,10 +138,12 @@ def survey(**found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def compared(seen: dict[str, Any], *specs: dict[str, Any]) -> dict[str, Any]:
+def compared(
+    seen: dict[str, Any], *specs: dict[str, Any], project: dict[str, Any] = NO_PROJECT
+) -> dict[str, Any]:
     """Return the survey with what differs in each container told."""
-    hashes = {spec["name"]: containers.container_hash(spec) for spec in specs}
-    told: dict[str, Any] = container_drift.container_drift(seen, list(specs), hashes, HASH, LOG)
+    added = {spec["name"]: containers.added_labels(spec, HASH, project) for spec in specs}
+    told: dict[str, Any] = container_drift.container_drift(seen, list(specs), added, HASH, LOG)
     return told
 
 
@@ -365,6 +374,35 @@ def test_the_hash_is_a_difference_only_where_there_is_no_other() -> None:
     assert differences(inspected(Config__Labels=labels)) == [f"label {HASH}: declared {of_spec}, running 0"]
     more = labels | {"note": "mine"}
     assert differences(inspected(Config__Labels=more)) == ["label note: declared none, running mine"]
+
+
+def test_a_project_that_tools_show_is_in_labels_that_count() -> None:
+    declared = containers.added_labels(SPEC, HASH, PROJECT)
+    of_spec = containers.container_hash(SPEC)
+    assert declared == {
+        HASH: of_spec,
+        "com.docker.compose.project": "site-blue",
+        "com.docker.compose.project.working_dir": "/home/me/site",
+        "com.docker.compose.project.config_files": "/home/me/site/blue.yml,/home/me/site/more.yml",
+        "com.docker.compose.service": "web",
+        "com.docker.compose.container-number": "1",
+        "com.docker.compose.oneoff": "False",
+        "com.docker.compose.config-hash": of_spec,
+    }
+
+    def told(**changes: str) -> list[str]:
+        labels = inspected()["Config"]["Labels"] | declared | changes
+        seen = survey(site_blue_web=inspected(Config__Labels=labels))
+        seen["networks"] = {"site-blue-network": {"Id": "network 1"}}
+        found = compared(seen, SPEC, project=PROJECT)
+        return container_drift.drift_lines(found["containers"]["site-blue-web"]["Drift"])
+
+    project, config_hash = "com.docker.compose.project", "com.docker.compose.config-hash"
+    assert told() == []
+    assert told(**{project: "other"}) == [f"label {project}: declared site-blue, running other"]
+    assert told(**{config_hash: "0"}) == [f"label {config_hash}: declared {of_spec}, running 0"]
+    # An older declaration has another hash in both labels, and is named once.
+    assert told(**{config_hash: "0", HASH: "0"}) == [f"label {HASH}: declared {of_spec}, running 0"]
 
 
 def test_labels_of_the_image_count() -> None:
