@@ -1,6 +1,7 @@
 # Thin names for playbooks and docker commands. `make` alone lists them; GNU make 3.81 will do.
 #   INSTANCE=<name> PORT_OFFSET=<n>   a copy of an environment      LIMIT=<environment>   what clean, plan ... are about
 #   ARGS="..."   pytest's arguments                                 ANSIBLE_ARGS="..."    ansible-playbook's, such as --check or -v
+#   BUNDLE=1     evidence of a failure into reports/evidence/       CALLBACK=<name>       Ansible's own output: ansible.builtin.default
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -25,11 +26,11 @@ grouped = sh -c 'if [ -z "$$DOCKER_HOST" ] && [ -S /var/run/docker.sock ] && [ !
 	&& id -nG "$$(id -un)" | tr " " "\n" | grep -qx docker; then exec sg docker -c "$$1"; else exec sh -c "$$1"; fi' sh $(call quote,$(1))
 
 # $(call play,playbooks/playbook and its arguments)
-play = $(call grouped,.venv/bin/ansible-playbook $(strip $(common) $(1) $(ANSIBLE_ARGS)))
+play = $(call grouped,$(if $(CALLBACK),ANSIBLE_STDOUT_CALLBACK=$(CALLBACK)) .venv/bin/ansible-playbook $(strip $(common) $(1) $(ANSIBLE_ARGS)))
 common = $(if $(INSTANCE),-e dashtam_instance=$(INSTANCE)) $(if $(PORT_OFFSET),-e dashtam_port_offset=$(PORT_OFFSET))
 # What a hint has to say for this instance
 arguments = $(if $(INSTANCE), INSTANCE=$(INSTANCE))$(if $(PORT_OFFSET), PORT_OFFSET=$(PORT_OFFSET))
-status = playbooks/status.yml $(if $(INSTANCE),-e status_all_instances=false) $(status_format)
+status = playbooks/status.yml $(if $(INSTANCE),-e status_all_instances=false) $(status_format) $(if $(SHOW),-e status_show=true)
 status_format = $(if $(FORMAT),-e status_format=$(FORMAT))
 ci = -i inventories/ci
 every = -i inventories/dev -i inventories/test $(ci) $(if $(LIMIT),--limit $(LIMIT))
@@ -147,7 +148,7 @@ dev-down: engine ## its containers gone, its data kept
 dev-rebuild: engine ## rebuild its images, then start it
 	@$(call play,playbooks/dev.yml -e images_rebuild=true)
 
-dev-status: engine ## what runs of it; FORMAT=json
+dev-status: engine ## how it is, why, and its addresses; FORMAT=json; SHOW=1 with passwords
 	@$(call play,$(status) --limit dev)
 
 dev-logs: ## its log, followed in a terminal; dev-logs-{app,postgres,redis,callback,fake-schwab} for one service
@@ -178,7 +179,7 @@ plan: venv ## what each environment is, secrets masked, without an engine; LIMIT
 drift: engine ## show how running environments differ from their declaration, and fail if they do; LIMIT=dev FORMAT=json
 	@$(call play,$(every) playbooks/drift.yml $(if $(FORMAT),-e drift_format=$(FORMAT)))
 
-status-all: engine ## what runs of dev, test and ci: all instances of this checkout, or INSTANCE; FORMAT=json
+status-all: engine ## the same of dev, test and ci: all instances of this checkout, or INSTANCE; FORMAT=json SHOW=1
 	@$(call play,$(every) $(status))
 
 ls: engine ## every instance of every checkout on this engine: state and ports; FORMAT=json

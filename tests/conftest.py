@@ -14,6 +14,9 @@ import pytest
 os.environ.setdefault(
     "HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir(), f"dashtam-hypothesis-{os.getuid()}"))
 )
+# What a test runs prints the same in CI as anywhere; whoever means it sets them.
+for variable in ("CI", "BUNDLE", "NO_COLOR"):
+    os.environ.pop(variable, None)
 
 
 def pytest_collection_finish() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import docker
 from ansible.plugins.action import ActionBase
-from ansible_collections.dashtam.stack.plugins.module_utils import engine, lock
+from ansible_collections.dashtam.stack.plugins.module_utils import engine, lock, progress
 from docker.errors import APIError, NotFound
 
 DOCUMENTATION = """
@@ -127,15 +127,19 @@ def _remove(
     volumes: list[dict[str, Any]],
 ) -> None:
     def one(container: dict[str, Any]) -> None:
+        name = container["Names"][0].removeprefix("/")
         try:
-            client.stop(container["Id"])
-            client.remove_container(container["Id"], v=True, force=True)
+            with progress.step("container", name, "stopping", "removed"):
+                client.stop(container["Id"])
+                client.remove_container(container["Id"], v=True, force=True)
         except NotFound:
             pass  # somebody else removed it meanwhile: that is what was asked for
 
     with ThreadPoolExecutor(max_workers=max(len(containers), 1)) as pool:
         list(pool.map(one, containers))
     for network in networks:
-        client.remove_network(network["Id"])
+        with progress.step("network", network["Name"], "removing", "removed"):
+            client.remove_network(network["Id"])
     for volume in volumes:
-        client.remove_volume(volume["Name"])
+        with progress.step("volume", volume["Name"], "removing", "removed"):
+            client.remove_volume(volume["Name"])

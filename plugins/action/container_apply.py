@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
+import docker
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 from ansible_collections.dashtam.stack.plugins.filter.containers import added_labels, container_redact
-from ansible_collections.dashtam.stack.plugins.module_utils import engine, engine_containers, lock
+from ansible_collections.dashtam.stack.plugins.module_utils import engine, engine_containers, lock, progress
 
 DOCUMENTATION = """
 name: container_apply
@@ -59,8 +61,6 @@ problem:
   type: str
 """
 
-display = Display()
-
 # On a machine with two processors more at a time would delay the first, which takes longest to become ready.
 AT_A_TIME = 2
 OVERTAKEN = "Another run has changed these containers since they were compared. Run this again."
@@ -94,12 +94,14 @@ class ActionModule(ActionBase):
             if os.getppid() != run:
                 return f"{spec['name']}: not begun, as the run was killed"
             labels = spec["labels"] | added_labels(spec, arguments["hash_label"], arguments["project"])
+            ended = "started" if states[spec["name"]] in ("stopped", "missing") else "replaced"
             try:
-                with engine.client() as api:
+                with progress.step("container", spec["name"], "starting", ended), engine.client() as api:
                     if states[spec["name"]] == "stopped":
                         engine_containers.start(api, spec["name"])
                     else:
-                        engine_containers.replace(api, spec, labels, arguments["log"])
+                        with _new_volumes(api, spec):
+                            engine_containers.replace(api, spec, labels, arguments["log"])
             except engine.EngineError as error:
                 return f"{spec['name']}: {container_redact(str(error), specs)}"
             return ""
@@ -109,9 +111,18 @@ class ActionModule(ActionBase):
                 return result | {"problem": OVERTAKEN}
             if specs:
                 turn.begin()
-                display.display(f"Starting {', '.join(spec['name'] for spec in specs)} ...")
             with ThreadPoolExecutor(max_workers=AT_A_TIME) as pool:
                 problems = [problem for problem in pool.map(apply, specs) if problem]
         result["changed"] = bool(specs)
         # The task runs under no_log, so that this is for the task after it to say.
         return result | ({"problem": "\n".join(problems)} if problems else {})
+
+
+@contextmanager
+def _new_volumes(api: docker.APIClient, spec: dict[str, Any]) -> Iterator[None]:
+    """Tell of the volumes that the body makes: the mount that wants a volume makes it."""
+    named = {mount["source"] for mount in spec["mounts"] if mount["type"] == "volume" and mount.get("source")}
+    had = {each["Name"] for each in api.volumes()["Volumes"] or []} if named else set()
+    yield
+    for name in sorted(named - had):
+        progress.Step("volume", name, "").end("created")

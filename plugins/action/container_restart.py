@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.dashtam.stack.plugins.module_utils import engine
+from ansible_collections.dashtam.stack.plugins.module_utils import engine, progress
 
 DOCUMENTATION = """
 name: container_restart
@@ -51,7 +51,7 @@ class ActionModule(ActionBase):
 
 def _restart(name: str) -> None:
     # A client each, as requests' sessions are not for several threads.
-    with engine.client(timeout=120) as client:
+    with progress.step("container", name, "restarting", "restarted"), engine.client(timeout=120) as client:
         if client.inspect_container(name)["State"]["Paused"]:
             client.unpause(name)
         client.stop(name)

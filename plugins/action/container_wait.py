@@ -9,13 +9,11 @@ from typing import Any
 
 import docker
 from ansible.plugins.action import ActionBase
-from ansible_collections.dashtam.stack.plugins.module_utils import engine
-from ansible_collections.dashtam.stack.plugins.module_utils.readiness import (
-    ask,
-    differs,
-    started_at,
-    started_seconds_ago,
-)
+from ansible_collections.dashtam.stack.plugins.module_utils import engine, progress, ready_times
+from ansible_collections.dashtam.stack.plugins.module_utils.health import succeeds
+from ansible_collections.dashtam.stack.plugins.module_utils.log_error import end_of_log
+from ansible_collections.dashtam.stack.plugins.module_utils.quantities import started_at, started_seconds_ago
+from ansible_collections.dashtam.stack.plugins.module_utils.readiness import ask, differs
 from docker.errors import APIError, DockerException
 from requests.exceptions import RequestException
 
@@ -25,7 +23,8 @@ short_description: Wait until a command succeeds in each container
 description:
   - Asks each container's own readiness command through the engine's exec API. It waits for no health check's
     interval and needs no route to the container, which an internal network and macOS do not have.
-  - Fails at once, with the last log lines, when a container exits, restarts or turns unhealthy.
+  - Fails at once, with the last log lines, when a container exits, restarts or turns unhealthy, or when it
+    does not answer and its log has ended with a traceback for some seconds.
   - P(community.docker.docker_container#module) with C(state=healthy) does neither.
   - A container can also be asked a question, whose answer is nothing where all is well. Any other answer ends
     the wait, as what it tells of may be why others never become ready.
@@ -67,19 +66,34 @@ different:
 """
 
 
+# Seconds: an application that tries again by itself says so sooner.
+QUIET = 3.0
+# Seconds that a last question may take where the log says already that there will be no answer.
+DOUBTFUL = 2.0
+
+# Seconds: one that was started longer before the wait may have been ready long ago.
+RECENT = 10.0
+
+
 class NotReadyError(Exception):
     """A container that will not become ready; its message is for people."""
 
 
 def wait_for_one(
-    client: docker.APIClient, name: str, command: list[str], deadline: float, stop: threading.Event
+    client: docker.APIClient,
+    name: str,
+    command: list[str],
+    deadline: float,
+    stop: threading.Event,
+    told: progress.Step,
 ) -> float | None:
     """Return the seconds between the container's start and the look that found it ready, None on ``stop``.
 
-    :raises NotReadyError: it exited, restarted, turned unhealthy, does not exist, or the deadline passed.
+    :raises NotReadyError: it exited, restarted, turned unhealthy, does not exist, the deadline passed, or it
+        will not answer, as its log says.
     """
     begun = time.monotonic()
-    restarts = None
+    restarts, look_at_log = None, begun
     last = "its readiness command has not answered yet"
     while not stop.is_set():
         try:
@@ -94,9 +108,18 @@ def wait_for_one(
         if state["Restarting"] or found["RestartCount"] > restarts:
             raise NotReadyError(f"{name} keeps restarting{_last_end(client, found)}")
         try:
+            if time.monotonic() >= look_at_log:
+                look_at_log = time.monotonic() + 1
+                end = end_of_log(client, name)
+                told.detail(end.error or end.last)
+                if end.error and end.silence > QUIET and not succeeds(client, name, command, DOUBTFUL):
+                    raise NotReadyError(f"{name} does not answer: {end.error}")
             code, output = engine.execute(client, name, command)
             if code == 0:
-                return started_seconds_ago(state["StartedAt"])
+                seconds = started_seconds_ago(state["StartedAt"])
+                if seconds < time.monotonic() - begun + RECENT and ready_times.kept(found) is None:
+                    ready_times.keep(found, seconds)
+                return seconds
             last = output.strip() or last
         except APIError as error:
             # It stopped between the look and the question; the next look says why.
@@ -168,7 +191,8 @@ class Wait:
                     state = client.inspect_container(name)["State"]
                     self.seconds[name] = started_seconds_ago(state["StartedAt"])
                     return
-            took = wait_for_one(client, name, container["ready"], self._deadline, self._stop)
+            with progress.step("container", name, "waiting") as told:
+                took = wait_for_one(client, name, container["ready"], self._deadline, self._stop, told)
             if took is not None:
                 self.seconds[name] = took
                 if question and not question.get("at_once"):

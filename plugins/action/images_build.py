@@ -16,7 +16,7 @@ from typing import IO, Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.dashtam.stack.plugins.module_utils import engine
+from ansible_collections.dashtam.stack.plugins.module_utils import engine, progress
 
 DOCUMENTATION = r"""
 module: images_build
@@ -150,21 +150,24 @@ class ActionModule(ActionBase):
                     if options["cache"] and api.images(name=name):
                         return False
                     write_context(context, Path(options["folder"]), options["files"], options["contents"])
-                    for event in api.build(
-                        fileobj=context,
-                        custom_context=True,
-                        tag=name,
-                        buildargs={key: str(value) for key, value in options["args"].items()},
-                        labels={key: str(value) for key, value in options["labels"].items()},
-                        nocache=not options["cache"],
-                        rm=True,
-                        forcerm=True,
-                        use_config_proxy=True,
-                        decode=True,
-                    ):
-                        log += event.get("stream", "")
-                        if "error" in event:
-                            raise AnsibleActionFail(failure(name, log, event["error"].strip()))
+                    with progress.step("image", name, "building", "built") as told:
+                        for event in api.build(
+                            fileobj=context,
+                            custom_context=True,
+                            tag=name,
+                            buildargs={key: str(value) for key, value in options["args"].items()},
+                            labels={key: str(value) for key, value in options["labels"].items()},
+                            nocache=not options["cache"],
+                            rm=True,
+                            forcerm=True,
+                            use_config_proxy=True,
+                            decode=True,
+                        ):
+                            said = event.get("stream", "")
+                            log += said
+                            told.detail(said.strip())
+                            if "error" in event:
+                                raise AnsibleActionFail(failure(name, log, event["error"].strip()))
                     self.remove_superseded(api, name, options["keep"])
             except (engine.EngineError, OSError) as error:
                 raise AnsibleActionFail(failure(name, log, str(error))) from error

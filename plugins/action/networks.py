@@ -6,7 +6,7 @@ from typing import Any
 
 import docker
 from ansible.plugins.action import ActionBase
-from ansible_collections.dashtam.stack.plugins.module_utils import engine, lock
+from ansible_collections.dashtam.stack.plugins.module_utils import engine, lock, progress
 
 DOCUMENTATION = """
 name: networks
@@ -76,7 +76,9 @@ class ActionModule(ActionBase):
                 for name in recreated:
                     _remove(client, found[name]["Id"])
                 for name in recreated + created:
-                    _create(client, **wanted[name])
+                    done = "created again" if name in recreated else "created"
+                    with progress.step("network", name, "creating", done):
+                        _create(client, **wanted[name])
         return result | {"changed": bool(created + recreated), "created": created, "recreated": recreated}
 
 

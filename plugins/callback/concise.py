@@ -1,8 +1,13 @@
-"""Ansible's default output, but a refusal is said once.
+"""One screen that lives: what is going on, what was done, and a refusal said once.
+
+In a terminal the lines at the bottom show what is under way, with its seconds: objects that tasks tell of
+(module_utils/progress.py), or the title of a task that lasts. Without a terminal, in CI and where TERM is
+dumb, a line tells of it after 15 s of silence. What stays is a line for each object that was made and each
+task that changed something, the slowest step and the total time.
 
 The default callback prints a failed task's message with its origin in our source, and again inside the
 result. Whoever mistyped a port needs the message. Anything but a plain message (a module's stderr, a failed
-loop) and everything at `-v` is left to the default callback.
+loop) is left to the default callback, and so is everything at `-v`, where all tasks are shown.
 
 A host is called what its variable `concise_label` says, if it has one: an inventory's host stands for every
 instance of an environment.
@@ -15,25 +20,26 @@ recap: its answer can be read by another program. A failure goes to standard err
 
 from __future__ import annotations
 
-import gc
-import importlib
-import pkgutil
+from typing import Any
 
 from ansible import constants as C
 from ansible.errors import AnsibleError
 from ansible.executor.stats import AggregateStats
 from ansible.executor.task_result import CallbackTaskResult
+from ansible.inventory.host import Host
 from ansible.playbook.included_file import IncludedFile
 from ansible.playbook.play import Play
 from ansible.playbook.task import Task
 from ansible.plugins.callback.default import CallbackModule as Default
-from ansible.template import Templar, trust_as_template
-from ansible_collections.dashtam.stack.plugins import action, filter, lookup  # noqa: A004 - packages of plugins
+from ansible.template import Templar
+from ansible.utils.color import colorize, hostcolor
+from ansible_collections.dashtam.stack.plugins.module_utils import preloaded
+from ansible_collections.dashtam.stack.plugins.module_utils.live_screen import Screen, lasted
 
 DOCUMENTATION = """
 name: concise
 type: stdout
-short_description: The default output, a failure's message said once
+short_description: What is under way and what was done, a failure's message said once
 extends_documentation_fragment:
   - default_callback
   - result_format_callback
@@ -48,12 +54,12 @@ SPOKEN = {
     "ansible.builtin.validate_argument_spec",
 }
 
+# In the order of Ansible's own recap.
+COUNTS = {"ok": "ok", "changed": "changed", "unreachable": "unreachable", "failures": "failed"}
+COUNTS |= {name: name for name in ("skipped", "rescued", "ignored")}
 SAY = "dashtam.stack.say"
-
-# Ansible's own plugins that nearly every run uses.
-FOR_FORKS = tuple(
-    f"ansible.plugins.{name}" for name in ("filter.core", "test.core", "lookup.template", "lookup.pipe")
-)
+# It reads what a person types; a line that is drawn again and again would run into that.
+ASKS = {"ansible.builtin.pause", "pause"}
 
 
 def _is_rescued(task: Task) -> bool:
@@ -64,68 +70,108 @@ def _is_rescued(task: Task) -> bool:
 
 
 class CallbackModule(Default):
-    """Print the message of a refusal and nothing around it."""
+    """Print what a person needs and nothing around it."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "stdout"
     CALLBACK_NAME = "concise"
 
     _answer_only = False
-    _named = ""
+    _screen: Screen | None = None
 
     def __init__(self) -> None:
         super().__init__()
-        # Each task runs in a fork, which inherits what its parent has imported. Otherwise each would import
-        # the plugins that it uses, and with them the engine's SDK, which costs more than what they do.
-        for package in (action, filter, lookup):
-            for plugin in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-                importlib.import_module(plugin.name)
-        for name in FOR_FORKS:
-            importlib.import_module(name)
-        # The first template makes Jinja's lexer, which the forks then share.
-        Templar(loader=None, variables={"ready": True}).template(trust_as_template("{{ ready | bool }}"))
-        # What is here by now stays: collecting it again and again takes a tenth of a run, and in every fork
-        # it copies the pages that are shared with the parent.
-        gc.freeze()
-        gc.set_threshold(100_000)
+        preloaded.for_forks()
+
+    @property
+    def _verbose(self) -> bool:
+        return bool(self._display.verbosity)
+
+    def set_options(self, *arguments: Any, **options: Any) -> None:
+        """Show all tasks at -v, each title before its task, whatever ansible.cfg hides."""
+        super().set_options(*arguments, **options)
+        if self._verbose:
+            self.set_option("display_ok_hosts", True)
+            self.set_option("display_skipped_hosts", True)
 
     def v2_playbook_on_play_start(self, play: Play) -> None:
-        """Print the title, unless only the answer is wanted."""
-        self._answer_only = bool(play.get_vars().get("concise_answer_only")) and not self._display.verbosity
+        """Begin the screen, unless only the answer is wanted; print the title at -v alone."""
+        self._answer_only = bool(play.get_vars().get("concise_answer_only")) and not self._verbose
         self._play = play
-        if not self._answer_only:
+        if self._answer_only:
+            # A program that reads the answer must not take a failure for it.
+            self.set_option("display_failed_stderr", True)
+        elif self._screen is None:
+            self._screen = Screen(self._display, live=not self._verbose)
+        if self._verbose:
             super().v2_playbook_on_play_start(play)
+
+    def v2_playbook_on_no_hosts_remaining(self) -> None:
+        """Leave it to the recap, which names the hosts that failed."""
+        if self._verbose:
+            super().v2_playbook_on_no_hosts_remaining()
+
+    def v2_runner_on_start(self, host: Host, task: Task) -> None:
+        """Show what a task is about while it lasts."""
+        super().v2_runner_on_start(host, task)
+        if self._screen and not self._answer_only and task.action not in ASKS | {SAY}:
+            self._screen.begin(f"{task._uuid} {host.name}", self._title(task))
+
+    def _ended(self, result: CallbackTaskResult) -> float:
+        key = f"{result.task._uuid} {result.host.name}"
+        return self._screen.end(key) if self._screen else 0.0
 
     def v2_runner_on_ok(self, result: CallbackTaskResult) -> None:
         """Print what is said, and what changed unless only the answer is wanted."""
+        seconds = self._ended(result)
         if result.task.action == SAY:
             if not result.task.loop:
                 self._say(result)
-        elif not self._answer_only:
+        elif self._verbose:
             super().v2_runner_on_ok(result)
+        elif not self._answer_only:
+            self._handle_warnings_and_exception(result)
+            self._changed(result, lasted(seconds))
 
     def v2_runner_item_on_ok(self, result: CallbackTaskResult) -> None:
-        """Print what is said, and what changed unless only the answer is wanted."""
+        """Print what is said."""
         if result.task.action == SAY:
             self._say(result)
-        elif "censored" in result.result and not self._display.verbosity:
-            self._name_once(result)
-        elif not self._answer_only:
+        elif self._verbose:
             super().v2_runner_item_on_ok(result)
 
     def v2_runner_item_on_failed(self, result: CallbackTaskResult) -> None:
         """Print what failed, unless a rescue says it without the secrets."""
-        if "censored" not in result.result or not _is_rescued(result.task) or self._display.verbosity:
+        if "censored" not in result.result or not _is_rescued(result.task) or self._verbose:
             super().v2_runner_item_on_failed(result)
 
-    def _name_once(self, result: CallbackTaskResult) -> None:
-        # A censored item has neither a name nor a result to show, so one line is for all of them.
-        if self._answer_only or not result.result.get("changed") or self._named == result.task._uuid:
-            return
-        self._named = result.task._uuid
-        if self._last_task_banner != result.task._uuid:
-            self._print_task_banner(result.task)
-        self._display.display(f"changed: [{self.host_label(result)}]", color=C.COLOR_CHANGED)
+    def v2_runner_on_skipped(self, result: CallbackTaskResult) -> None:
+        """Print it at -v alone."""
+        self._ended(result)
+        super().v2_runner_on_skipped(result)
+
+    def v2_runner_on_unreachable(self, result: CallbackTaskResult) -> None:
+        """Print it as the default callback does."""
+        self._ended(result)
+        super().v2_runner_on_unreachable(result)
+
+    def _changed(self, result: CallbackTaskResult, seconds: str) -> None:
+        # Objects that were told of say it themselves.
+        if result.result.get("changed") and not (self._screen and self._screen.told):
+            line = f"changed: [{self.host_label(result)}] {self._title(result.task)}{seconds}"
+            self._display.display(line, color=C.COLOR_CHANGED)
+
+    def _title(self, task: Task) -> str:
+        # With its variables in place, as they were when the task began, and without its role.
+        return str(self._last_task_name or task.get_name()).rpartition(" : ")[2].strip()
+
+    def _print_task_banner(self, task: Task) -> None:
+        """Print a title at -v; otherwise above what the default callback says of a failure, or a diff."""
+        if self._verbose:
+            super()._print_task_banner(task)
+        else:
+            self._last_task_banner = task._uuid
+            self._display.display(f"\n{self._title(task)}:", stderr=self.get_option("display_failed_stderr"))
 
     def _say(self, result: CallbackTaskResult) -> None:
         self._handle_warnings_and_exception(result)
@@ -133,11 +179,13 @@ class CallbackModule(Default):
 
     def v2_playbook_on_include(self, included_file: IncludedFile) -> None:
         """Print what is included at -v alone: what it then changes is printed anyway."""
-        if self._display.verbosity:
+        if self._verbose:
             super().v2_playbook_on_include(included_file)
 
     def v2_playbook_on_stats(self, stats: AggregateStats) -> None:
-        """Print the recap, unless only the answer is wanted."""
+        """Print a line for each host, the total time and the slowest step, if not the answer alone."""
+        if self._screen:
+            self._screen.close()
         if self._answer_only:
             return
         named = AggregateStats()
@@ -146,7 +194,23 @@ class CallbackModule(Default):
             counts = getattr(stats, counted)
             setattr(named, counted, {labels[host]: count for host, count in counts.items()})
         named.custom = stats.custom
-        super().v2_playbook_on_stats(named)
+        if self._verbose:
+            super().v2_playbook_on_stats(named)
+        else:
+            self._recap(named)
+        if self._screen:
+            self._display.display(self._screen.summary())
+
+    def _recap(self, stats: AggregateStats) -> None:
+        self._display.display("")
+        for host in sorted(stats.processed):
+            counts = stats.summarize(host)
+            # Such as localhost in a play that only looks at the inventory.
+            if not any(count for name, count in counts.items() if name != "skipped"):
+                continue
+            said = " ".join(colorize(shown, counts[name], None) for name, shown in COUNTS.items())
+            color = C.COLOR_ERROR if counts["failures"] or counts["unreachable"] else None
+            self._display.display(f"{hostcolor(host, counts, False)} : {said}", color=color)
 
     def host_label(self, result: CallbackTaskResult) -> str:
         """Return the host's `concise_label`, if it has one."""
@@ -167,24 +231,24 @@ class CallbackModule(Default):
         except AnsibleError:
             return host
 
+    def v2_runner_retry(self, result: CallbackTaskResult) -> None:
+        """Print it at -v alone: the task's title and its seconds are on the screen."""
+        if self._verbose:
+            super().v2_runner_retry(result)
+
     def v2_runner_on_failed(self, result: CallbackTaskResult, ignore_errors: bool = False) -> None:
         """Say a refusal once; hand everything else to the default callback."""
+        self._ended(result)
         spoken = result.task.action in SPOKEN or result.task.action.startswith("dashtam.stack.")
         message = result.result.get("msg")
-        if "process_exit_code" in result.result and not self._display.verbosity:
+        if "process_exit_code" in result.result and not self._verbose:
             return  # the tasks before it have shown what it is about
-        if "censored" in result.result and _is_rescued(result.task) and not self._display.verbosity:
+        if "censored" in result.result and _is_rescued(result.task) and not self._verbose:
             return  # what went wrong is in the rescue's own message, without the secrets
-        if (
-            not spoken
-            or ignore_errors
-            or self._display.verbosity
-            or not isinstance(message, str)
-            or result.task.loop
-        ):
+        if ignore_errors and self._answer_only:
+            return
+        if not spoken or ignore_errors or self._verbose or not isinstance(message, str) or result.task.loop:
             super().v2_runner_on_failed(result, ignore_errors)
             return
         lines = f"\n{self.host_label(result)}: {message.strip()}"
-        # A program that reads the answer must not take this for it.
-        stderr = self._answer_only or self.get_option("display_failed_stderr")
-        self._display.display(lines, color=C.COLOR_ERROR, stderr=stderr)
+        self._display.display(lines, color=C.COLOR_ERROR, stderr=self.get_option("display_failed_stderr"))

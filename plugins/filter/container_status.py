@@ -26,7 +26,7 @@ def _labels(kind: str, found: dict[str, Any]) -> dict[str, str]:
     return (found["Config"]["Labels"] if kind == "containers" else found["Labels"]) or {}
 
 
-def _entry(kind: str, name: str, found: dict[str, Any]) -> dict[str, Any]:
+def _entry(kind: str, name: str, found: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     entry: dict[str, Any] = {"name": name, "kind": kind.removesuffix("s")}
     if kind == "containers":
         state = found["State"]
@@ -36,15 +36,47 @@ def _entry(kind: str, name: str, found: dict[str, Any]) -> dict[str, Any]:
             "exit_code": state["ExitCode"] if state["Status"] in ("exited", "dead") else None,
             "ports": _ports(found),
         }
+        if "Look" in found:
+            service = _labels(kind, found).get(f"{prefix}.service")
+            entry |= {"service": service, "image": found["Config"]["Image"], **found["Look"]}
     return entry
+
+
+def _told(entry: dict[str, Any]) -> str:
+    ended = entry["exit_code"] is not None
+    return (
+        f"exited with {entry['exit_code']}" if ended else f"{entry['state']} {entry['health'] or ''}".strip()
+    )
 
 
 def _line(entry: dict[str, Any]) -> str:
     if entry["kind"] != "container":
         return f"  {entry['name']:<28} {entry['kind']}"
-    ended = entry["exit_code"] is not None
-    told = f"exited with {entry['exit_code']}" if ended else f"{entry['state']} {entry['health'] or ''}"
-    return f"  {entry['name']:<28} {told.strip():<20} {', '.join(entry['ports'])}".rstrip()
+    return f"  {entry['name']:<28} {_told(entry):<20} {', '.join(entry['ports'])}".rstrip()
+
+
+COLUMNS = ("CONTAINER", "STATE", "ADDRESS", "UP", "READY AFTER", "IMAGE")
+
+
+def _cells(entry: dict[str, Any]) -> tuple[str, ...]:
+    """Return what the table says of a container that was looked at."""
+    address = entry["browser_url"] or entry["tool_url"] or ", ".join(entry["ports"])
+    age = container_age(entry["age_seconds"]) if entry["state"] == "running" else ""
+    ready = "" if entry["ready_seconds"] is None else f"{entry['ready_seconds']} s"
+    return entry["name"], _told(entry), address, age, ready, entry["image"]
+
+
+def _table(entries: list[dict[str, Any]]) -> list[str]:
+    """Return the lines of an instance's containers, each with its reason below, where all is not well."""
+    rows = [COLUMNS, *map(_cells, entries)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row, entry in zip(rows, [None, *entries], strict=True):
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        lines.append(f"  {'  '.join(cells)}".rstrip())
+        if entry and entry["reason"]:
+            lines += [f"    {line}" for line in entry["reason"].splitlines()]
+    return lines
 
 
 def _all_objects(survey: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
@@ -87,7 +119,7 @@ def container_instances(
     :returns: ``checkout``, ``instance``, ``environment``, ``state`` (``up``, ``down`` without containers, or
         the worst state or health of its containers), ``ports`` and ``objects``: for each container, network
         and volume ``name`` and ``kind``, for containers ``state``, ``health``, ``exit_code`` and ``ports``
-        too.
+        too. A container with a ``Look`` also has ``service``, ``image`` and what ``health.looks`` returns.
     """
     found_objects: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     own = tuple(declared[each] for each in IDENTITY) if declared else None
@@ -97,7 +129,7 @@ def container_instances(
         labels = _labels(kind, found)
         if f"{prefix}.instance" in labels:
             identity = tuple(labels.get(f"{prefix}.{each}", "") for each in IDENTITY)
-            found_objects.setdefault(identity, []).append(_entry(kind, name, found))
+            found_objects.setdefault(identity, []).append(_entry(kind, name, found, prefix))
     instances = []
     for identity, objects in sorted(found_objects.items()):
         state = _state(objects)
@@ -114,12 +146,14 @@ def container_instances(
 
 
 def instance_status_lines(instances: list[dict[str, Any]]) -> list[str]:
-    """Return each instance's name, and below it a line for each of its objects."""
+    """Return each instance's name, and below it a table of its containers and a line for all else."""
     lines = []
     for each in instances:
         hint = f"  nothing runs; start it: {each['start']}" if "start" in each else ""
         lines.append("-".join(filter(None, (each["instance"], each["environment"]))) + hint)
-        lines += map(_line, each["objects"])
+        looked = [entry for entry in each["objects"] if "reason" in entry]
+        lines += _table(looked) if looked else []
+        lines += [_line(entry) for entry in each["objects"] if "reason" not in entry]
     return lines
 
 

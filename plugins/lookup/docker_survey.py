@@ -28,6 +28,16 @@ options:
     description: Objects that carry a label of this name, with any value, are inspected too.
     type: str
     default: ""
+  looks:
+    description:
+      - Whether each container is asked its health check, and comes with a C(Look), C(health), C(reason) and
+        addresses among it (plugins/module_utils/health.py).
+    type: bool
+    default: false
+  show:
+    description: Whether addresses in a C(Look) have their passwords.
+    type: bool
+    default: false
 """
 
 RETURN = """
@@ -52,4 +62,5 @@ class LookupModule(LookupBase):
         self.set_options(var_options=variables, direct=kwargs)
         names = {name for term in terms for name in ([term] if isinstance(term, str) else term)}
         with engine.client() as client:
-            return [survey(client, names, self.get_option("labels"), self.get_option("label"))]
+            options = {name: self.get_option(name) for name in ("labels", "label", "looks", "show")}
+            return [survey(client, names, **options)]

@@ -1,8 +1,9 @@
-"""Sizes and durations, read by the very functions that docker_container reads them with."""
+"""Sizes and durations, read by the functions that docker_container reads them with, and time stamps."""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 from ansible.module_utils.common.text.formatters import human_to_bytes
@@ -49,3 +50,15 @@ def shown_size(number: int) -> str:
         return "no limit"
     unit = next(unit for unit, factor in UNITS.items() if number % factor == 0)
     return f"{number // UNITS[unit]}{unit}"
+
+
+def started_at(stamp: str) -> datetime:
+    """Return the engine's RFC 3339 time stamp, in whole seconds."""
+    # Nanoseconds are more than datetime takes.
+    return datetime.fromisoformat(stamp.split(".")[0].removesuffix("Z") + "+00:00")
+
+
+def started_seconds_ago(stamp: str) -> float:
+    """Return the age of the engine's RFC 3339 time stamp in seconds."""
+    fraction = float("0." + stamp.split(".")[1].rstrip("Z")) if "." in stamp else 0.0
+    return (datetime.now(UTC) - started_at(stamp)).total_seconds() - fraction

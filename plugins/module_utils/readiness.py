@@ -4,27 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
 import docker
 from ansible_collections.dashtam.stack.plugins.module_utils import engine
+from ansible_collections.dashtam.stack.plugins.module_utils.quantities import started_seconds_ago
 from ansible_collections.dashtam.stack.plugins.module_utils.survey import carries
 from docker.errors import APIError, DockerException
 from requests.exceptions import RequestException
-
-
-def started_at(stamp: str) -> datetime:
-    """Return the engine's RFC 3339 time stamp, in whole seconds."""
-    # Nanoseconds are more than datetime takes.
-    return datetime.fromisoformat(stamp.split(".")[0].removesuffix("Z") + "+00:00")
-
-
-def started_seconds_ago(stamp: str) -> float:
-    """Return the age of the engine's RFC 3339 time stamp in seconds."""
-    fraction = float("0." + stamp.split(".")[1].rstrip("Z")) if "." in stamp else 0.0
-    return (datetime.now(UTC) - started_at(stamp)).total_seconds() - fraction
 
 
 def ask(client: docker.APIClient, name: str, question: dict[str, Any]) -> dict[str, Any]:

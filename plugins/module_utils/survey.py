@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import docker
+from ansible_collections.dashtam.stack.plugins.module_utils import health
 
 
 def carries(labels: Mapping[str, str] | None, wanted: Mapping[str, str]) -> bool:
@@ -21,6 +22,8 @@ def survey(
     label: str = "",
     images: list[str] | None = None,
     environments: bool = False,
+    looks: bool = False,
+    show: bool = False,
 ) -> dict[str, Any]:
     """Inspect the objects of these names and those that carry the labels, or the one label with any value.
 
@@ -28,6 +31,8 @@ def survey(
     :param label: a label's name, for containers alone.
     :param images: references whose ids are wanted.
     :param environments: whether the containers named come with their environment, which holds secrets.
+    :param looks: whether each container comes with a ``Look``, see ``health.looks``.
+    :param show: whether a look may show passwords.
     :returns: see the lookup ``docker_survey``.
     :raises docker.errors.APIError: the engine refuses.
     """
@@ -54,12 +59,16 @@ def survey(
             found = client.inspect_container(summary["Id"])
         except docker.errors.NotFound:
             continue  # removed between the list and the look
-        # Variables that hold secrets are shown at -v by some callbacks.
-        if not (environments and name in names):
-            found["Config"].pop("Env", None)
         if name in names:
             found["ImageConfig"] = (image(found["Image"]) or {}).get("Config")
         containers[name] = found
+    if looks:
+        for name, look in health.looks(containers, show).items():
+            containers[name]["Look"] = look
+    # Variables that hold secrets are shown at -v by some callbacks.
+    for name, found in containers.items():
+        if not (environments and name in names):
+            found["Config"].pop("Env", None)
     networks = {each["Name"]: each for each in client.networks() if ours(each["Name"], each["Labels"])}
     volumes = {
         each["Name"]: each for each in client.volumes()["Volumes"] or [] if ours(each["Name"], each["Labels"])
