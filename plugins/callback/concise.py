@@ -32,8 +32,7 @@ from ansible.playbook.play import Play
 from ansible.playbook.task import Task
 from ansible.plugins.callback.default import CallbackModule as Default
 from ansible.template import Templar
-from ansible.utils.color import colorize, hostcolor
-from ansible_collections.dashtam.stack.plugins.module_utils import preloaded
+from ansible_collections.dashtam.stack.plugins.module_utils import preloaded, recap
 from ansible_collections.dashtam.stack.plugins.module_utils.live_screen import Screen, lasted
 
 DOCUMENTATION = """
@@ -54,9 +53,6 @@ SPOKEN = {
     "ansible.builtin.validate_argument_spec",
 }
 
-# In the order of Ansible's own recap.
-COUNTS = {"ok": "ok", "changed": "changed", "unreachable": "unreachable", "failures": "failed"}
-COUNTS |= {name: name for name in ("skipped", "rescued", "ignored")}
 SAY = "dashtam.stack.say"
 # It reads what a person types; a line that is drawn again and again would run into that.
 ASKS = {"ansible.builtin.pause", "pause"}
@@ -90,9 +86,8 @@ class CallbackModule(Default):
     def set_options(self, *arguments: Any, **options: Any) -> None:
         """Show all tasks at -v, each title before its task, whatever ansible.cfg hides."""
         super().set_options(*arguments, **options)
-        if self._verbose:
-            self.set_option("display_ok_hosts", True)
-            self.set_option("display_skipped_hosts", True)
+        for name in ("display_ok_hosts", "display_skipped_hosts"):
+            self.set_option(name, self._verbose)
 
     def v2_playbook_on_play_start(self, play: Play) -> None:
         """Begin the screen, unless only the answer is wanted; print the title at -v alone."""
@@ -197,20 +192,10 @@ class CallbackModule(Default):
         if self._verbose:
             super().v2_playbook_on_stats(named)
         else:
-            self._recap(named)
+            for line, failed in recap.lines(named):
+                self._display.display(line, color=C.COLOR_ERROR if failed else None)
         if self._screen:
             self._display.display(self._screen.summary())
-
-    def _recap(self, stats: AggregateStats) -> None:
-        self._display.display("")
-        for host in sorted(stats.processed):
-            counts = stats.summarize(host)
-            # Such as localhost in a play that only looks at the inventory.
-            if not any(count for name, count in counts.items() if name != "skipped"):
-                continue
-            said = " ".join(colorize(shown, counts[name], None) for name, shown in COUNTS.items())
-            color = C.COLOR_ERROR if counts["failures"] or counts["unreachable"] else None
-            self._display.display(f"{hostcolor(host, counts, False)} : {said}", color=color)
 
     def host_label(self, result: CallbackTaskResult) -> str:
         """Return the host's `concise_label`, if it has one."""

@@ -29,9 +29,9 @@ def containers(change: str) -> dict[str, str]:
 
 
 def said(run: Run) -> list[str]:
-    """Return what is printed for people: no titles, no recap, no predictions."""
+    """Return what is printed for people: no recap, no predictions."""
     lines = [line for line in run.text.splitlines() if line.strip()]
-    other = f"PLAY |TASK |changed: |included: |{INSTANCE}-[a-z]+ +:"
+    other = rf"changed: |{INSTANCE}-[a-z]+ +:|\d+\.\d s"
     return [line for line in lines if not re.match(other, line)]
 
 

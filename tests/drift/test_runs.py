@@ -51,7 +51,7 @@ def killed(process: subprocess.Popen[str]) -> str:
     printed = ""
     for line in process.stdout:
         printed += line
-        if line.startswith("Starting "):
+        if line.startswith("  container "):
             process.kill()
             break
     process.stdout.close()

@@ -1,0 +1,13 @@
+# What make has for looking; the Makefile includes it.
+
+##@ Look
+.PHONY: open
+# $(call app_url,environment): the address of the app's documentation, of the container that runs
+app_url = $(call container,$(1),app); port=$$(docker port "$$1" | sed -n 's/.*:\([0-9][0-9]*\)$$/\1/p' | head -n 1); \
+	[ "$$port" ] || { echo "The $(1) environment publishes no port." >&2; exit 1; }; url="https://localhost:$$port/docs"
+# A desktop: macOS always, elsewhere where a display is known and something can open an address.
+opener = if [ "$$(uname)" = Darwin ]; then open "$$url"; \
+	elif [ "$$DISPLAY$$WAYLAND_DISPLAY" ] && command -v xdg-open >/dev/null; then xdg-open "$$url" >/dev/null 2>&1 || :; fi
+open: ## the app's documentation in a browser, or its address where there is no desktop; LIMIT=test FORMAT=json
+	$(call one_of,'' | dev | test,make open$(arguments)$(comma) or LIMIT=test)
+	@$(call grouped,$(call app_url,$(or $(LIMIT),dev)); $(if $(filter json,$(FORMAT)),printf "{\"url\": \"%s\"}\n" "$$url",echo "$$url"; $(opener)))
