@@ -10,8 +10,10 @@ from ansible.plugins.lookup import LookupBase
 
 try:
     from dotenv.parser import parse_stream
-except ImportError:
-    parse_stream = None
+except ImportError as error:
+    raise AnsibleLookupError(
+        "Reading an env file takes the package python-dotenv: install it with pip."
+    ) from error
 
 DOCUMENTATION = """
 name: dotenv
@@ -50,10 +52,6 @@ def read(path: Path) -> dict[str, str]:
 
     :raises AnsibleLookupError: it cannot be read, or a line has no one meaning.
     """
-    if parse_stream is None:
-        raise AnsibleLookupError(
-            "Reading an env file takes the Python package python-dotenv: install it with pip."
-        )
     values = {}
     try:
         with path.open(encoding="utf-8") as stream:

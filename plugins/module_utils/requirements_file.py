@@ -12,7 +12,8 @@ WRITE = "uv pip compile --generate-hashes requirements.in -o"
 
 def _requirements(text: str) -> Iterator[tuple[int, str]]:
     """Yield each logical line that is no comment, with the number of its first line."""
-    first, parts = 0, []
+    first = 0
+    parts: list[str] = []
     for number, line in enumerate([*text.splitlines(), ""], 1):
         first = first if parts else number
         continued = line.rstrip().endswith("\\")
