@@ -10,7 +10,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.dashtam.stack.plugins.filter.containers import container_redact
-from ansible_collections.dashtam.stack.plugins.module_utils import engine, engine_containers
+from ansible_collections.dashtam.stack.plugins.module_utils import engine, engine_containers, engine_volumes
 from ansible_collections.dashtam.stack.plugins.module_utils.interruption import interruptible
 from ansible_collections.dashtam.stack.plugins.module_utils.lines import Lines
 from docker import APIClient
@@ -102,7 +102,7 @@ class ActionModule(ActionBase):
     ) -> tuple[int, bool]:
         """Return the exit code, and whether the command ended by itself."""
         lines = Lines(lambda line: Display().display(container_redact(line, [spec])))
-        engine_containers.own_volumes(api, spec, name, spec["labels"])
+        engine_volumes.own(api, spec, name, spec["labels"])
         created = engine_containers.create(api, spec, name, spec["labels"], log)
         late = threading.Event()
 

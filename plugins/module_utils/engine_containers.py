@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import docker
+from ansible_collections.dashtam.stack.plugins.module_utils import engine_volumes
 from ansible_collections.dashtam.stack.plugins.module_utils.quantities import (
     NANOSECONDS,
     in_bytes,
     in_seconds,
 )
 from docker.errors import APIError, NotFound
-from docker.types import Healthcheck, LogConfig, Mount, Ulimit
+from docker.types import Healthcheck, LogConfig, Ulimit
 
 # A container that replaces another has the first name until the other has stopped. The other then has the
 # second one until it is removed.
 NEXT, PREVIOUS = "{}-next", "{}-previous"
-
-
-def _mount(declared: Mapping[str, Any]) -> Mount:
-    mode = declared.get("tmpfs_mode")
-    size = declared.get("tmpfs_size")
-    return Mount(
-        declared["target"],
-        declared.get("source"),
-        type=declared["type"],
-        read_only=bool(declared.get("read_only")),
-        labels=declared.get("labels"),
-        tmpfs_size=None if size is None else in_bytes(size),
-        tmpfs_mode=None if mode is None else int(str(mode), 8),
-    )
 
 
 def _ports(published: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
@@ -86,7 +71,7 @@ def create(
     host = api.create_host_config(
         network_mode=spec["network"],
         port_bindings=ports,
-        mounts=[_mount(mount) for mount in spec["mounts"]],
+        mounts=[engine_volumes.mounted(mount) for mount in spec["mounts"]],
         restart_policy={"Name": spec["restart_policy"]},
         read_only=spec["read_only"],
         cap_drop=spec["cap_drop"],
@@ -112,40 +97,6 @@ def create(
         host_config=host,
     )
     return str(created["Id"])
-
-
-def own_volumes(api: docker.APIClient, spec: Mapping[str, Any], name: str, labels: Mapping[str, str]) -> None:
-    """Give each volume's folder to its ``owner``, where the declaration has one; make missing volumes.
-
-    A volume that the engine makes is root's, and a service that is not root could not write to it. No process
-    of root's is needed: a container that never starts has the volumes, and the engine puts folders into it.
-
-    :param name: the name of that container, which is removed afterwards.
-    :raises docker.errors.APIError: the engine refuses.
-    """
-    mounts = [mount for mount in spec["mounts"] if mount.get("owner")]
-    if not mounts:
-        return
-    host = api.create_host_config(network_mode="none", mounts=[_mount(mount) for mount in mounts])
-    created = api.create_container(
-        spec["image"], command=["true"], name=name, labels=dict(labels), host_config=host
-    )
-    try:
-        api.put_archive(created["Id"], "/", _folders(mounts))
-    finally:
-        api.remove_container(created["Id"], force=True)
-
-
-def _folders(mounts: Iterable[Mapping[str, Any]]) -> bytes:
-    """Return an archive that has nothing but the folders, each its owner's."""
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as folders:
-        for mount in mounts:
-            entry = tarfile.TarInfo(str(mount["target"]).strip("/"))
-            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-            entry.uid, entry.gid = map(int, mount["owner"].split(":"))
-            folders.addfile(entry)
-    return archive.getvalue()
 
 
 def start(api: docker.APIClient, name: str) -> None:
@@ -174,7 +125,7 @@ def replace(
     # What a run that was killed has left.
     for left in (following, previous):
         _discard(api, left, labels)
-    own_volumes(api, spec, following, labels)
+    engine_volumes.own(api, spec, following, labels)
     created = create(api, spec, following, labels, log)
     found = None
     try:

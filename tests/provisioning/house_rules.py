@@ -29,8 +29,8 @@ MAKERS = {
 # The same by the engine's SDK or client.
 BY_SDK = re.compile(r"(^|\.)(create_container|containers\.(create|run))$")
 BY_CLIENT = re.compile(r"\bdocker (container )?(create|run)\b")
-# The second asks an engine for a container, never started, to learn whether it sees a folder.
-CREATE_CONTAINERS = {"engine_containers", "engine_status"}
+# The others ask for a container that never starts, to see whether a folder is visible or whose a volume is.
+CREATE_CONTAINERS = {"engine_containers", "engine_status", "engine_volumes"}
 # What Ansible gives to everybody; groups, hosts and inventory are not among it.
 ANSIBLES = {"ansible_check_mode", "dict", "item", "lookup", "omit", "playbook_dir", "role_path"}
 INVENTORY = {"groups", "group_names", "hostvars", "inventory_hostname", "ansible_play_hosts"}
