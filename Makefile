@@ -127,7 +127,7 @@ lock: venv ## pin what pyproject.toml asks for; UPGRADE=1 takes the newest of ev
 	@UV_CUSTOM_COMPILE_COMMAND='make lock'; export UV_CUSTOM_COMPILE_COMMAND; \
 	compile() { .venv/bin/uv pip compile --quiet --system-certs --generate-hashes --no-emit-index-url --no-emit-find-links --universal \
 		$(if $(UPGRADE),--upgrade) pyproject.toml "$$@" >/dev/null; }; \
-	compile --group test --python-version 3.13 --output-file requirements/app.txt && \
+	compile --group test --group debug --python-version 3.13 --output-file requirements/app.txt && \
 	compile --group ops --python-version 3.11 --constraint requirements/app.txt --output-file requirements/ops.txt && \
 	git diff --stat -- requirements
 
