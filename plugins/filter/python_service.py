@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -13,6 +14,9 @@ short_description: Make the container of a Python service from its settings
 description: See the function's docstring.
 """
 
+# debugpy's own default, in the container.
+DEBUG_PORT = 5678
+DEBUG_FOLDER, DEBUG_SOURCE = "/debug", Path(__file__).resolve().parents[2] / "roles/app/files/debug"
 TMP_SIZE = "512M"
 SHM_SIZE = "64M"
 
@@ -36,6 +40,24 @@ def _tmp(memory: Any, size: Any) -> dict[str, Any]:
     limit = in_bytes(memory)
     size = size or (shown_size(limit // 4) if limit else TMP_SIZE)
     return {"type": "tmpfs", "target": "/tmp", "tmpfs_mode": "1777", "tmpfs_size": size}  # noqa: S108
+
+
+def _debugged(settings: dict[str, Any]) -> tuple[list[str], list[str], list[dict[str, Any]]]:
+    """Return what a debugger needs: words before the command, published ports and mounts; none without one.
+
+    Whoever reaches that port can run code in the container, so it is this machine's own, wherever the
+    service's is published. By `env`, as the container's environment is for every command that is run in it.
+    """
+    port = settings.get("debug_port")
+    if port is None:
+        return [], [], []
+    path = ":".join(filter(None, (DEBUG_FOLDER, settings["env"].get("PYTHONPATH"))))
+    words = {"PYTHONPATH": path, "DEBUG_PROGRAM": settings["debug_program"], "DEBUG_PORT": DEBUG_PORT}
+    return (
+        ["env", *(f"{name}={value}" for name, value in words.items())],
+        [f"127.0.0.1:{port}:{DEBUG_PORT}"],
+        _binds({DEBUG_FOLDER: str(DEBUG_SOURCE)}, True),
+    )
 
 
 def _binds(paths: dict[str, str], read_only: bool) -> list[dict[str, Any]]:
@@ -76,28 +98,31 @@ def python_service(settings: dict[str, Any], images: dict[str, str] | None = Non
     """Return the container as the role ``container`` takes it (``container_specs``).
 
     :param settings: a role's variables without their prefix, except that ``labels`` are all labels. A service
-        that never reloads leaves ``reload`` and ``reload_argument`` out. What only some services have may be
-        left out, too: ``tmp_size``, ``shm_size``, ``more_ports``, and ``data`` with ``data_prefix`` (of the
-        volumes' names) and ``data_labels``.
+        that never reloads leaves ``reload`` and ``reload_argument`` out, one that is never debugged
+        ``debug_port`` and ``debug_program``. What only some services have may be left out, too: ``tmp_size``,
+        ``shm_size``, ``more_ports``, and ``data`` with ``data_prefix`` (of the volumes' names) and
+        ``data_labels``.
     :param images: what the role ``images`` sets; its ``app`` is the image where the settings have none.
     """
+    debug, debug_ports, debug_mounts = _debugged(settings)
     reload = [settings["reload_argument"]] if boolean(settings.get("reload", False), strict=False) else []
     return {
         "name": settings["name"],
         "image": settings["image"] or (images or {}).get("app", ""),
-        "command": [*settings["command"], *reload],
+        "command": [*debug, *settings["command"], *reload],
         "user": settings["user"],
         "working_dir": settings["working_dir"],
         "env": settings["env"],
         "labels": settings["labels"],
         "network": settings["network"],
         "aliases": settings["aliases"],
-        "published_ports": _published(settings),
+        "published_ports": [*_published(settings), *debug_ports],
         "mounts": [
             _tmp(settings["memory"], settings.get("tmp_size")),
             *_volumes(settings),
             *_binds(settings["source"], boolean(settings["source_read_only"], strict=False)),
             *_binds(settings["files"], True),
+            *debug_mounts,
         ],
         "restart_policy": settings["restart_policy"],
         "healthcheck": {

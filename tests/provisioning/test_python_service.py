@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.by_path import load
+from tests.by_path import ROOT, load
 
 plugin = load("plugins/filter/python_service.py")
 faults_of = load("plugins/filter/python_service_faults.py").python_service_faults
@@ -55,6 +55,38 @@ IN_A_SCRIPT = (
 def container(**settings: Any) -> dict[str, Any]:
     made: dict[str, Any] = plugin.python_service(SETTINGS | settings, {"app": "made:1"})
     return made
+
+
+DEBUGGED = {
+    "command": ["python", "-m", "shop"],
+    "reload": True,
+    "host_port": 8000,
+    "bind_address": "192.0.2.1",
+    "debug_program": "uvicorn",
+}
+
+
+def test_a_debugger_attaches_from_this_machine_alone() -> None:
+    made, plain = container(debug_port=5679, **DEBUGGED), container(debug_port=None, **DEBUGGED)
+    assert made["command"] == [
+        "env",
+        f"PYTHONPATH={plugin.DEBUG_FOLDER}",
+        "DEBUG_PROGRAM=uvicorn",
+        f"DEBUG_PORT={plugin.DEBUG_PORT}",
+        *plain["command"],
+    ]
+    assert made["published_ports"] == ["192.0.2.1:8000:8000", f"127.0.0.1:5679:{plugin.DEBUG_PORT}"]
+    mount = {
+        "type": "bind",
+        "source": str(ROOT / "roles/app/files/debug"),
+        "target": plugin.DEBUG_FOLDER,
+        "read_only": True,
+    }
+    assert made["mounts"] == [*plain["mounts"], mount]
+    # `docker exec` gets the same environment with and without it.
+    assert made["env"] == plain["env"]
+    env = container(debug_port=5679, **DEBUGGED | {"env": {"PYTHONPATH": "/more"}})["command"][1]
+    assert env == f"PYTHONPATH={plugin.DEBUG_FOLDER}:/more"
 
 
 def test_confined_and_unpublished_unless_told_otherwise() -> None:
