@@ -1,4 +1,4 @@
-"""Runs that meet: two at the same time, and one after another that was killed while it changed containers."""
+"""What runs of the same environment leave behind: two at a time, killed ones, and what was switched off."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.by_path import ROOT
+from tests.drift import debugger
 from tests.provisioning import playbook
 
 COPY = "dashtam_instance=runs dashtam_port_offset=580"
@@ -69,8 +70,53 @@ def test_two_at_the_same_time() -> None:
 
 
 def test_what_is_switched_off_is_removed_by_the_run_that_changes_the_rest() -> None:
-    playbook.finish(playbook.start(*DEV, "-e", "dashtam_fake_schwab=true"))
+    playbook.finish(playbook.start(*DEV, "-e", "dashtam_services=fake_schwab"))
     assert "runs-dev-fake-schwab" in states()
+    playbook.finish(playbook.start(*DEV))
+    as_declared()
+
+
+def test_a_persons_own_tasks_run_once_all_is_ready() -> None:
+    ask = "docker exec {{ app_name }} curl -fsS --cacert /app/certs/ca.pem https://localhost:8000/ready"
+    tasks = [{"name": "Ask", "ansible.builtin.command": ask}]
+    path = ROOT / "env/local.dev.runs.tasks.yml"
+    try:
+        path.write_text(yaml.safe_dump(tasks))
+        assert "changed=1 " in playbook.finish(playbook.start(*DEV))
+        path.write_text(
+            yaml.safe_dump([*tasks, {"name": "Fail", "ansible.builtin.fail": {"msg": "on purpose"}}])
+        )
+        said = playbook.finish(playbook.start(*DEV), 2)
+        reason = "a task of env/local.dev.runs.tasks.yml failed: Fail: on purpose"
+        assert f"runs-dev: The environment is up, but {reason}\n" in said
+        path.write_text("- name: Ask\n  ansible.builtin.comand: true\n")
+        said = playbook.finish(playbook.start(*DEV), 2)
+        (line,) = (line for line in said.splitlines() if "comand" in line)
+        assert line.startswith("runs-dev: env/local.dev.runs.tasks.yml:1: couldn't resolve module/action ")
+    finally:
+        path.unlink()
+    as_declared()
+
+
+def test_a_debugger_stops_the_app_where_it_is_told_to() -> None:
+    source = (ROOT / "src/main.py").read_text().splitlines()
+    line = next(number for number, text in enumerate(source, 1) if text.strip() == "return Health()")
+    port = 16000 + 580
+    playbook.finish(playbook.start(*DEV, "-e", f"app_debug_port={port}"))
+    server = debugger.Session(port, {"subProcess": True})
+    server.go_on()
+    # With --reload a child of the server serves.
+    worker = debugger.Session(port, server.wait_for("debugpyAttach"))
+    worker.break_at("/app/src/main.py", line)
+    worker.wait_for("process")
+    url = f"https://localhost:{8000 + 580}/health"
+    command = ["curl", "-sS", "--max-time", "60", "--cacert", str(ROOT / "certs/ca.pem"), url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as asked:
+        assert worker.wait_for("stopped")["reason"] == "breakpoint"
+        assert asked.poll() is None
+        worker.close()
+        server.close()
+        assert asked.communicate(timeout=60)[0] == '{"status":"ok"}'
     playbook.finish(playbook.start(*DEV))
     as_declared()
 

@@ -357,7 +357,7 @@ def test_dev_uses_schwab_itself_until_it_is_told_to_use_the_fake(declared: Decla
     assert {name: env.get(name) for name in SCHWAB} == dict.fromkeys(SCHWAB[:2], "") | dict.fromkeys(
         SCHWAB[2:]
     )
-    on = ("-e", "dashtam_fake_schwab=true", "-e", "dashtam_port_offset=10", "-e", "SCHWAB_API_KEY=own")
+    on = ("-e", "dashtam_services=fake_schwab", "-e", "dashtam_port_offset=10", "-e", "SCHWAB_API_KEY=own")
     containers = declare(tmp_path, "--limit", "dev", *on)["dev"]["containers"]
     assert {name: containers["app"]["env"][name] for name in SCHWAB} == {
         "SCHWAB_API_KEY": "GIVEN-SCHWAB-API-KEY",
