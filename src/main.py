@@ -23,6 +23,21 @@ from src.core.web.requests import RequestMiddleware
 from src.core.web.trailing_slashes import TrailingSlashMiddleware
 from src.provider_types import define_all
 
+DESCRIPTION = """
+Dashtam connects brokerage accounts over OAuth. To connect one from this page:
+
+1. **Register an account**, and verify its address with the token in the mailed link. Outside production, the
+   link is in the app's log: `make dev-logs-app`.
+2. **Log in.** Choose **Authorize** at the top of this page, paste the `access_token` from the response, and
+   confirm.
+3. **List provider types**, and **add a provider** with the `key` of one and a name of your own.
+4. **Start an authorization** with the provider's `id`. Open the `auth_url` from the response in this browser
+   within ten minutes, log in at the provider and agree.
+5. **Get the status of an authorization**: it is `active`.
+
+Errors are problem details (RFC 9457): `type` names the error for programs, `detail` says what to do.
+"""
+
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -56,6 +71,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or load(Settings)
     app = FastAPI(
         title="Dashtam",
+        description=DESCRIPTION,
         lifespan=lifespan,
         # Without it there is no /docs either.
         openapi_url="/openapi.json" if settings.environment != "production" else None,
@@ -71,14 +87,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     configure(app, settings)
 
-    @app.get("/health", tags=["operation"])
+    @app.get("/health", summary="Check that the app runs", tags=["operation"])
     async def health() -> Health:
-        """The process answers; nothing else is asked."""
+        """The process answers. Nothing else is asked."""
         return Health()
 
-    @app.get("/ready", tags=["operation"], responses={503: {"model": Readiness}})
+    @app.get(
+        "/ready",
+        summary="Check that the app can serve requests",
+        tags=["operation"],
+        responses={503: {"model": Readiness}},
+    )
     async def ready(state: StateDependency, response: Response) -> Readiness:
-        """The process and all it needs; 503 while something is missing."""
+        """The process, the database, its migrations and Redis. 503 while one of them is missing."""
         found = await readiness(state.engine, state.redis, state.migration_heads)
         if found.status != "ready":
             response.status_code = 503

@@ -1,6 +1,7 @@
 """The app in this process, with everything it needs out of reach."""
 
 import logging
+import re
 
 import httpx
 import pytest
@@ -61,6 +62,29 @@ async def test_ready_is_documented_with_both_answers(environment: dict[str, str]
     for status in ("200", "503"):
         schema = documented[status]["content"]["application/json"]["schema"]
         assert schema == {"$ref": "#/components/schemas/Readiness"}
+
+
+async def test_the_page_leads_from_registration_to_a_connection(environment: dict[str, str]) -> None:
+    document = create_app().openapi()
+    operations = [
+        operation for path in document["paths"].values() for operation in path.values() if "tags" in operation
+    ]
+    assert len(operations) > 15
+    for operation in operations:
+        assert operation["summary"], operation["operationId"]
+        assert operation["description"], operation["operationId"]
+    # The steps of the page's description are operations by the names that the page shows.
+    named = re.findall(r"\*\*(.+?)\.?\*\*", document["info"]["description"])
+    assert {step.lower() for step in named} - {"authorize"} == {
+        "register an account",
+        "log in",
+        "list provider types",
+        "add a provider",
+        "start an authorization",
+        "get the status of an authorization",
+    }
+    summaries = {operation["summary"].lower() for operation in operations}
+    assert {step.lower() for step in named} - {"authorize"} <= summaries
 
 
 async def test_no_secret_of_the_environment_is_logged(environment: dict[str, str]) -> None:
