@@ -197,6 +197,8 @@ class Screen:
     def _erase(self) -> None:
         if self._drawn:
             sys.stdout.write(f"\x1b[{len(self._drawn)}A\r\x1b[J")
+            # What comes next may go to standard error, which the same terminal shows.
+            self._flush()
             self._drawn = []
 
     def _break_silence(self) -> None:

@@ -18,6 +18,8 @@ from typing import Any
 import docker
 import pytest
 
+from tests import collection
+from tests.by_path import ROOT
 from tests.provisioning import playbook, test_screen
 
 TOKEN = secrets.token_hex(4)
@@ -25,7 +27,7 @@ PASSWORD = f"pw-{secrets.token_hex(8)}"
 LABELS = {
     "dashtam.instance": f"look-{TOKEN}",
     "dashtam.environment": "dev",
-    "dashtam.checkout": f"/nowhere/{TOKEN}",
+    "dashtam.checkout": str(ROOT),
 }
 APP, DATABASE, ENDED = (f"look-{TOKEN}-{name}" for name in ("app", "db", "ended"))
 ERROR = "SyntaxError: '(' was never closed"
@@ -43,6 +45,9 @@ HOUR = 3600 * 10**9
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+APP_PORT = free_port()
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +83,10 @@ def port() -> Iterator[int]:
             f"cat <<'END'\n{TRACEBACK}\nEND\nexec sleep 600",
             "echo http >/dev/null; exit 1",
             environment={"DATABASE_URL": f"postgresql+asyncpg://ann:{PASSWORD}@db:5432/shop"},
-            host_config=client.create_host_config(network_mode=network),
+            ports=[8000],
+            host_config=client.create_host_config(
+                network_mode=network, port_bindings={8000: ("127.0.0.1", APP_PORT)}
+            ),
         )
         bound = client.create_host_config(network_mode=network, port_bindings={5432: ("127.0.0.1", number)})
         run(DATABASE, "exec sleep 600", "sleep 1; true", ports=[5432], host_config=bound)
@@ -96,14 +104,24 @@ def port() -> Iterator[int]:
         client.close()
 
 
-def status(*arguments: str) -> str:
-    mine = ("-e", f"dashtam_owner_checkout=/nowhere/{TOKEN}", "-e", f"dashtam_instance=look-{TOKEN}")
-    only = ("-e", "status_all_instances=false", "--limit", "dev")
-    return playbook.finish(playbook.start("playbooks/status.yml", *mine, *only, *arguments))
+def make(verb: str, *arguments: str) -> str:
+    """Return the standard output of a target for the containers' instance; what it needs once is there."""
+    command = ["make", "--old-file=venv", "--old-file=engine", verb, f"INSTANCE=look-{TOKEN}", *arguments]
+    run = subprocess.run(
+        command, cwd=ROOT, env=collection.outside(), capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout
+
+
+def test_open_tells_the_address_where_there_is_no_desktop(port: int) -> None:
+    url = f"https://localhost:{APP_PORT}/docs"
+    assert make("open", "DISPLAY=", "WAYLAND_DISPLAY=") == f"{url}\n"
+    assert json.loads(make("open", "FORMAT=json")) == {"url": url}
 
 
 def test_status_asks_at_this_moment_and_says_why(port: int) -> None:
-    (instance,) = json.loads(status("-e", "status_format=json"))
+    (instance,) = json.loads(make("status", "FORMAT=json"))
     objects = {each["name"]: each for each in instance["objects"]}
     app, database, ended = objects[APP], objects[DATABASE], objects[ENDED]
     assert (app["state"], app["health"]) == ("running", "starting")
@@ -112,15 +130,16 @@ def test_status_asks_at_this_moment_and_says_why(port: int) -> None:
     assert database["tool_url"] == f"postgresql://ann@localhost:{port}/shop"
     assert (ended["state"], ended["health"], ended["exit_code"]) == ("exited", None, 7)
     assert ended["reason"] == "the disk is full"
+    assert app["browser_url"] == f"http://localhost:{APP_PORT}"
     assert 0 <= app["age_seconds"] < 600
     assert [each["service"] for each in (app, database, ended)] == ["app", "db", "ended"]
-    shown = json.loads(status("-e", "status_format=json", "-e", "status_show=true"))
+    shown = json.loads(make("status", "FORMAT=json", "SHOW=1"))
     urls = [each.get("tool_url") for each in shown[0]["objects"]]
     assert f"postgresql://ann:{PASSWORD}@localhost:{port}/shop" in urls
 
 
 def test_the_table_has_the_reason_and_no_password(port: int) -> None:
-    text = status()
+    text = make("status")
     assert PASSWORD not in text
     lines = [" ".join(line.split()) for line in text.splitlines()]
     app = next(number for number, line in enumerate(lines) if line.startswith(APP))

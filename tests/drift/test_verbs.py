@@ -101,7 +101,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
 
 
 FIRST_DEV = [f"{FIRST}-dev", f"  {FIRST}_data          volume"]
-SECOND_DEV = [f"{SECOND}-dev", f"  {SECOND}-dev-app      created              127.0.0.1:8990"]
+SECOND_DEV = [
+    f"{SECOND}-dev",
+    "  CONTAINER STATE ADDRESS UP READY AFTER IMAGE",
+    f"  {SECOND}-dev-app created 127.0.0.1:8990 dashtam-verbs-{TOKEN}:latest",
+]
 SECOND_TEST = [f"{SECOND}-test", f"  {SECOND}-test-network network"]
 
 
@@ -136,6 +140,9 @@ def test_a_hint_names_the_instance(checkout: Checkout) -> None:
     said = checkout.make("dev-logs", "INSTANCE=third", "PORT_OFFSET=20", code=2).stderr
     hint = "Start it: make dev-up INSTANCE=third PORT_OFFSET=20"
     assert said.startswith(f"The dev environment's containers are not running. {hint}\n")
+    hint = "Start it: make dev-up INSTANCE=third"
+    said = checkout.make("open", "INSTANCE=third", code=2).stderr
+    assert said.startswith(f"The dev environment's app is not running. {hint}\n")
     said = checkout.make("trust", "INSTANCE=third", "PORT_OFFSET=20", code=2).stderr
     missing = f"There is no {checkout.folder}/certs/ca.pem yet; make it with: make certs"
     assert said.startswith(f"\nthird-dev: {missing}\n")
@@ -183,8 +190,16 @@ def test_all_of_the_output_is_json(checkout: Checkout) -> None:
         "health": None,
         "exit_code": None,
         "ports": ["127.0.0.1:8990"],
+        "service": None,
+        "image": f"dashtam-verbs-{TOKEN}:latest",
+        "reason": None,
+        "browser_url": None,
+        "tool_url": None,
+        "ready_seconds": None,
     }
-    assert shown[2]["objects"] == [app]
+    (found,) = shown[2]["objects"]
+    assert found.pop("age_seconds") < 3600
+    assert found == app
     assert named(parsed(checkout.make("status", "FORMAT=json", f"INSTANCE={SECOND}").stdout)) == [mine[1]]
     listed = parsed(checkout.make("ls", "FORMAT=json").stdout)
     assert named([each for each in listed if each["checkout"] == str(checkout.folder)]) == mine
