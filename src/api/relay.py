@@ -2,6 +2,7 @@
 
 import dataclasses
 import secrets
+from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Request
@@ -9,12 +10,13 @@ from pydantic import Field
 
 from src.api.dependencies import ContextDependency, RateLimiterDependency, SettingsDependency
 from src.api.schemas import Schema
-from src.connections import connecting
+from src.connections import connecting, results
 from src.connections.audit import ClientInfo
 from src.connections.connecting import AuthorizationResponse
 from src.connections.context import Context
 from src.core.web.problems import Problem
 from src.core.web.rate_limits import FROM_ADDRESS, RateLimiter, network_of
+from src.models.provider import ConnectionStatus
 
 # Of one browser's address, links opened and answers brought together.
 RATE = "60/minute"
@@ -69,8 +71,24 @@ class Complete(Browser):
 
 
 class CompleteOut(Schema):
+    result: str
+
+
+class Shown(Browser):
+    result: Parameter
+
+
+class ResultOut(Schema):
+    """How an authorization ended, and how its provider stands now."""
+
     provider_name: str
-    alias: str
+    alias: str | None
+    # The code of what went wrong, None if the provider was connected.
+    problem: str | None
+    at: datetime
+    status: ConnectionStatus | Literal["removed"]
+    fake: bool
+    docs_url: str | None
 
 
 @router.post("/begin")
@@ -94,8 +112,26 @@ async def complete(
         repeated=tuple(body.duplicated),
         cookies=body.cookies,
     )
-    provider, provider_type = await connecting.complete(_from_browser(context, body), response)
-    return CompleteOut(provider_name=provider_type.name, alias=provider.alias)
+    return CompleteOut(result=await connecting.complete(_from_browser(context, body), response))
+
+
+@router.post("/result")
+async def result(rate_limiter: RateLimiterDependency, context: ContextDependency, body: Shown) -> ResultOut:
+    """A browser shows how an authorization ended."""
+    await _limit(rate_limiter, body, "oauth-result-per-address")
+    found = results.unseal(context.oauth.keyring, body.result)
+    snapshot = await found.snapshot(context.session)
+    provider_type = context.oauth.provider_types.get(found.provider_key)
+    settings = context.oauth.settings
+    return ResultOut(
+        provider_name=provider_type.name if provider_type else found.provider_key,
+        alias=snapshot.provider.alias if snapshot else None,
+        problem=found.problem,
+        at=found.at,
+        status=snapshot.status if snapshot else "removed",
+        fake=provider_type is not None and provider_type.is_fake,
+        docs_url=None if settings.environment == "production" else f"{settings.public_url.rstrip('/')}/docs",
+    )
 
 
 def _from_browser(context: Context, browser: Browser) -> Context:
@@ -103,6 +139,8 @@ def _from_browser(context: Context, browser: Browser) -> Context:
     return dataclasses.replace(context, audit=dataclasses.replace(context.audit, client_info=client_info))
 
 
-async def _limit(rate_limiter: RateLimiter, browser: Browser) -> None:
+async def _limit(
+    rate_limiter: RateLimiter, browser: Browser, name: str = "oauth-callback-per-address"
+) -> None:
     address = network_of(browser.ip_address or "")
-    await rate_limiter.check("oauth-callback-per-address", RATE, address, FROM_ADDRESS)
+    await rate_limiter.check(name, RATE, address, FROM_ADDRESS)

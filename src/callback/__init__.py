@@ -9,9 +9,13 @@ It uses Starlette alone, because eight containers that start at once share two c
 Every text is constant and chosen by the app's answer. Nothing from the request is repeated. The browser's
 cookie is deleted once the app has used the flow. If the app cannot be reached, the cookie stays, so that
 loading the same page again is another attempt.
+
+A used flow ends at ``/result/...``, a page that may be loaded again and kept. Its address has what the app
+needs to find the result, encrypted by the app; each time the page is loaded, the app says how the provider
+stands by then.
 """
 
-import html
+import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,7 +27,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from src.callback.pages import FAILED, HEADERS, NOT_FOUND, Refusal, page, refused
+from src.callback.pages import FAILED, HEADERS, NOT_FOUND, Refusal, page, refused, result
 from src.callback.relay import LONGEST, Relay
 from src.connections.browser import cookie_name
 from src.core import logs
@@ -34,6 +38,8 @@ from src.core.web.server import serve
 PARAMETERS = ("code", "state", "error", "error_description")
 # With these the app has not looked at the flow.
 UNTOUCHED = frozenset({"rate-limited", "service-unavailable"})
+# As the app makes them; nothing else gets into an address.
+RESULT = re.compile(r"[A-Za-z0-9_-]{1,1000}")
 
 
 async def health(request: Request) -> JSONResponse:
@@ -62,16 +68,27 @@ async def returned(request: Request) -> Response:
     answer = await request.app.state.relay.post(
         "complete", request, given | {"duplicated": repeated, "cookies": cookies}
     )
-    if isinstance(answer, Refusal):
-        response = refused(answer)
-        if answer.code in UNTOUCHED:
-            return response
+    if isinstance(answer, Refusal) and answer.code in UNTOUCHED:
+        return refused(answer)
+    found = answer.result if isinstance(answer, Refusal) else answer.get("result")
+    response: Response
+    if found is not None and RESULT.fullmatch(found):
+        # The address with the code leaves the browser's history, and the page can be loaded again.
+        response = RedirectResponse(f"/result/{found}", 303, HEADERS)
     else:
-        provider = html.escape(str(answer["provider_name"]))
-        response = page(200, f"Connected to {provider}", "You may close this window and go back to Dashtam.")
+        response = refused(answer if isinstance(answer, Refusal) else Refusal(502, "result-invalid"))
     if cookies:
         _set_cookie(response, name, "", 0)
     return response
+
+
+async def show_result(request: Request) -> Response:
+    """What became of an authorization, then and now."""
+    given = request.path_params["result"]
+    if not RESULT.fullmatch(given):
+        return refused(Refusal(404, "result-invalid"))
+    answer = await request.app.state.relay.post("result", request, {"result": given})
+    return refused(answer) if isinstance(answer, Refusal) else result(answer)
 
 
 def _parameters(request: Request, names: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
@@ -106,7 +123,12 @@ def create_app(settings: CallbackSettings | None = None) -> Starlette:
     """The server for ``settings``, by default those of the process environment."""
     settings = settings or load(CallbackSettings)
     logs.configure(settings.log_level, settings.secret_values())
-    routes = [Route("/", returned), Route("/authorize", authorize), Route("/health", health)]
+    routes = [
+        Route("/", returned),
+        Route("/authorize", authorize),
+        Route("/result/{result}", show_result),
+        Route("/health", health),
+    ]
     requests = Middleware(RequestMiddleware, routes=lambda: routes, internal_error=lambda: page(500, *FAILED))
     app = Starlette(
         routes=routes,

@@ -65,7 +65,13 @@ class Relay:
             # Below 500 it did not even look: another RELAY_TOKEN, say, or another version.
             return UNREACHABLE if response.status_code < 500 else Refusal(502, code)
         retry_after = response.headers.get("Retry-After", "")
-        return Refusal(response.status_code, code, retry_after if retry_after.isdecimal() else None)
+        found = problem.get("result")
+        return Refusal(
+            response.status_code,
+            code,
+            retry_after if retry_after.isdecimal() else None,
+            found if isinstance(found, str) else None,
+        )
 
     def _connected(self) -> "httpx2.AsyncClient":
         import httpx2  # not on top: it costs a start more than it costs the first browser

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import urlencode, urlsplit
 
-from src.connections import providers, tokens
+from src.connections import providers, results, tokens
 from src.connections.audit import NO_TARGET, Action, AuditTarget
 from src.connections.browser import cookie_name
 from src.connections.context import Context, provider_problem
@@ -98,15 +98,25 @@ async def open_link(context: Context, ticket: str, state: str) -> Redirection:
     return Redirection(url, cookie_name(state), opened.cookie, LIFETIME)
 
 
-async def complete(context: Context, response: AuthorizationResponse) -> tuple[Provider, ProviderType]:
-    """Exchange the code for tokens and store them; what was connected.
+async def complete(context: Context, response: AuthorizationResponse) -> str:
+    """Exchange the code for tokens and store them; what finds the result (:mod:`src.connections.results`).
 
     Raises :class:`Problem`: 400 where the answer is not acceptable, 502 and 504 where the provider does not
-    do its part. Each is audited, and nothing is stored. The state is used up in any case.
+    do its part. Each is audited, and nothing is stored. The state is used up in any case. The flow's own
+    browser gets the result of a failure, too, as ``result`` among the problem's members.
     """
-    action = Action.AUTHORIZATION_COMPLETED
     await _database_answers(context)
     flow, code = await _accept(context, response)
+    try:
+        await _exchange(context, flow, code)
+    except Problem as problem:
+        problem.extra["result"] = results.seal(context.oauth.keyring, flow, problem.code)
+        raise
+    return results.seal(context.oauth.keyring, flow)
+
+
+async def _exchange(context: Context, flow: Flow, code: str) -> None:
+    action = Action.AUTHORIZATION_COMPLETED
     provider, provider_type = await _wanted(context, action, flow)
     target = AuditTarget.from_provider(provider)
     await commit_before_waiting(context.session)
@@ -128,7 +138,6 @@ async def complete(context: Context, response: AuthorizationResponse) -> tuple[P
     except Exception:
         logger.error("%s granted tokens that could not be stored; they are lost", provider_type.name)
         raise
-    return provider, provider_type
 
 
 async def _accept(context: Context, response: AuthorizationResponse) -> tuple[Flow, str]:
@@ -137,6 +146,8 @@ async def _accept(context: Context, response: AuthorizationResponse) -> tuple[Fl
     The order matters: what the browser brought counts only once it is known to be the right browser.
     """
     flow = None if response.state is None else await context.oauth.flows().consume(response.state)
+    cookie = response.cookies.get(cookie_name(response.state or ""))
+    own_browser = flow is not None and flow.is_bound_to(cookie)
     target = AuditTarget(flow.user_id, flow.provider_id, flow.provider_key) if flow else NO_TARGET
     details: dict[str, object] = {}
     if response.repeated:
@@ -146,7 +157,7 @@ async def _accept(context: Context, response: AuthorizationResponse) -> tuple[Fl
         problem = Problem(400, "state-missing", "The answer does not say to what it is one.")
     elif flow is None:
         problem = Problem(400, "state-invalid", "This authorization has expired or was already completed.")
-    elif not flow.is_bound_to(response.cookies.get(cookie_name(response.state))):
+    elif not own_browser:
         problem = Problem(400, "other-browser", "Only the browser that opened the link can finish.")
     elif response.error == "access_denied":
         problem = Problem(400, "access-denied", "Access was refused on the provider's page.")
@@ -159,6 +170,8 @@ async def _accept(context: Context, response: AuthorizationResponse) -> tuple[Fl
         problem = Problem(400, "code-invalid", "The authorization code is malformed.")
     else:
         return flow, response.code
+    if flow is not None and own_browser:
+        problem.extra["result"] = results.seal(context.oauth.keyring, flow, problem.code)
     return await context.audit.fail(Action.AUTHORIZATION_COMPLETED, problem, target, **details)
 
 

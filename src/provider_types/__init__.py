@@ -40,6 +40,8 @@ class ProviderType:
     refresh_token_lifetime: timedelta | None = None
     # Errors of the token endpoint which mean that only a new consent helps.
     consent_lost: frozenset[str] = frozenset({"invalid_grant"})
+    # Whether it is a stand-in for development, behind which is no account of anybody's.
+    is_fake: bool = False
 
     @property
     def is_configured(self) -> bool:

@@ -32,4 +32,5 @@ def define(settings: Settings) -> ProviderType:
         # The second is what Schwab says of a bad refresh token:
         # https://github.com/tylerebowers/Schwabdev/issues/40
         consent_lost=frozenset({"invalid_grant", "unsupported_token_type"}),
+        is_fake=settings.schwab_token_url != Settings.model_fields["schwab_token_url"].default,
     )

@@ -3,6 +3,7 @@
 import re
 import runpy
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -99,10 +100,68 @@ def test_a_cookie_for_each_flow() -> None:
     assert first == cookie_name("A" * 43)
 
 
-def test_pages_are_constant() -> None:
-    """Nothing can be put into them but the two texts."""
-    assert set(re.findall(r"{(\w*)}", pages.PAGE)) == {"title", "text"}
-    assert not re.search(r"<(script|style|img|link|iframe|form)|\bon\w+=", pages.PAGE)
+FOUND: dict[str, Any] = {
+    "provider_name": "Charles Schwab",
+    "alias": "Savings",
+    "problem": None,
+    "at": "2026-11-27T21:46:10Z",
+    "status": "active",
+    "fake": False,
+    "docs_url": None,
+}
+
+
+def shown(**changes: Any) -> str:
+    """What a browser is shown of a result."""
+    response = pages.result(FOUND | changes)
+    assert response.status_code == (400 if "problem" in changes else 200)
+    assert_protected(httpx.Response(200, headers=dict(response.headers)))
+    return bytes(response.body).decode()
+
+
+def test_result_of_a_connection() -> None:
+    text = shown()
+    assert "<h1>Connected to Charles Schwab</h1>" in text
+    assert "<dd>Savings</dd>" in text
+    assert '<time datetime="2026-11-27T21:46:10Z">27 November 2026, 21:46 UTC</time>' in text
+    assert "notice" not in text.partition("<main>")[2]
+    assert "href" not in text
+
+
+@pytest.mark.parametrize("status", ["expired", "revoked", "error", "removed"])
+def test_result_of_a_connection_that_has_ended_since(status: str) -> None:
+    text = shown(status=status, alias=None if status == "removed" else "Savings")
+    assert "<h1>No longer connected to Charles Schwab</h1>" in text
+    assert pages.ENDED[status] in text
+
+
+@pytest.mark.parametrize("status", ["pending", "active"])
+def test_result_of_a_refusal(status: str) -> None:
+    text = shown(problem="access-denied", status=status)
+    assert "<h1>You did not give your consent</h1>" in text
+    assert ("the account is connected" in text) is (status == "active")
+
+
+def test_result_says_that_the_provider_is_a_fake_and_where_to_go() -> None:
+    text = shown(fake=True, docs_url="https://localhost:8000/docs")
+    assert pages.FAKE in text
+    assert '<a href="https://localhost:8000/docs">' in text
+
+
+def test_result_repeats_nothing_unescaped() -> None:
+    text = shown(alias="<script>&", provider_name="<b>", docs_url='https://x/"><script>', status="<i>")
+    assert not re.search("<(script|b|i)>", text)
+    assert "&lt;script&gt;&amp;" in text
+    assert "javascript" not in shown(docs_url="javascript:alert(1)")
+
+
+@pytest.mark.parametrize("result", ["%3Cscript%3E", "a.b", "a" * 1001])
+async def test_an_address_that_is_no_result(result: str) -> None:
+    """The network is blocked here: asking the app would be another error."""
+    response = await ask("GET", f"/result/{result}")
+    assert response.status_code == 404
+    assert_protected(response)
+    assert PAGES["result-invalid"][0] in response.text
 
 
 def test_a_process_that_a_reloader_spawns_starts_no_server() -> None:

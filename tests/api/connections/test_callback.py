@@ -123,16 +123,20 @@ async def test_all_the_way(
     async with serve() as app_url, browser(app_url) as client:
         response = await client.get(auth_url)
         assert_page(response, 200, "Connected to Charles Schwab")
-        first, second = response.history
+        first, second, third = response.history
         assert_cookie(first, max_age="600")
-        assert HEADERS.items() <= dict(_titled(first.headers)).items()
         assert second.url.host == "localhost"
-        assert_cookie(response, max_age="0")
+        assert_cookie(third, max_age="0")
+        assert third.status_code == 303
+        for redirect in (first, third):
+            assert HEADERS.items() <= dict(_titled(redirect.headers)).items()
         assert not client.cookies
-        # Loaded again, the page says that this is over.
-        assert_page(
-            await client.get(response.url), 400, "This authorization has expired or was already completed"
-        )
+        assert "<dd>Savings</dd>" in response.text
+        assert "fake Schwab" in response.text
+        assert f'href="{flow.settings.public_url}/docs"' in response.text
+        # Loaded again, the page says the same; what brought the code here is over.
+        assert (await client.get(response.url)).text == response.text
+        assert_page(await client.get(third.url), 400, EXPIRED)
     status = await flow.client.get(f"/api/v1/providers/{provider.id}", headers=login(user))
     assert status.json()["status"] == "active"
     (opened,) = await audited(session, Action.AUTHORIZATION_OPENED)
@@ -247,11 +251,43 @@ async def test_answers_in_the_right_browser(
         state = url.params["state"]
         response = await client.get(f"/{query.format(state=state)}")
         assert_page(response, 400, title)
+        assert str(response.url).startswith(f"{flow.settings.schwab_redirect_uri}/result/")
+        assert "<dd>not connected</dd>" in response.text
+        assert (await client.get(response.url)).text == response.text
         assert not [part for part in ("script", "bold", state) if part in response.text]
         # The flow is over, and so is its cookie.
         assert not client.cookies
         assert_page(await client.get(url), 400, EXPIRED)
     assert await stored(session) == (0, 0)
+
+
+async def test_a_result_says_how_the_provider_stands_by_now(
+    flow: OAuthFlow, serve: Serve, browser: Browser, user: User, provider: Provider, login: Login
+) -> None:
+    path = f"/api/v1/providers/{provider.id}"
+    async with serve() as app_url, browser(app_url) as client:
+        url = httpx.URL(await returned_to(flow, client, user, provider))
+        refused = await client.get(f"/?error=access_denied&state={url.params['state']}")
+        connected = await client.get((await flow.start(user, provider))["auth_url"])
+        assert "the account is connected" in (await client.get(refused.url)).text
+        await flow.client.delete(f"{path}/authorization", headers=login(user))
+        assert_page(await client.get(connected.url), 200, "No longer connected to Charles Schwab")
+        await flow.client.delete(path, headers=login(user))
+        response = await client.get(connected.url)
+        assert_page(response, 200, "No longer connected to Charles Schwab")
+        assert "removed from Dashtam" in response.text
+        assert "Savings" not in response.text
+
+
+async def test_a_result_that_somebody_made_up(
+    flow: OAuthFlow, serve: Serve, browser: Browser, user: User, provider: Provider, app: FastAPI
+) -> None:
+    async with serve() as app_url, browser(app_url) as client:
+        connected = str((await client.get((await flow.start(user, provider))["auth_url"])).url)
+        for url in (f"{connected[:-8]}AAAAAAAA", connected[:-8], "/result/A", f"/result/{'A' * 200}"):
+            assert_page(await client.get(url), 404, "This page is no longer available")
+        app.state.keyring = app.state.keyring.derived("another")
+        assert_page(await client.get(connected), 404, "This page is no longer available")
 
 
 async def test_a_link_leads_where_the_app_says(

@@ -12,7 +12,7 @@ from redis.client import NEVER_DECODE
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from src.connections import transport
+from src.connections import results, transport
 from src.connections.audit import Action
 from src.connections.browser import cookie_name
 from src.core.database import create_engine, create_sessions
@@ -61,7 +61,8 @@ async def test_the_way_that_works(
     began = datetime.now(UTC)
     response = await flow.connect(user, provider)
     assert response.status_code == 200, response.text
-    assert response.json() == {"provider_name": "Charles Schwab", "alias": "Savings"}
+    result = results.unseal(app.state.keyring, response.json()["result"])
+    assert (result.user_id, result.provider_id, result.problem) == (user.id, provider.id, None)
 
     connection = (await session.scalars(select(ProviderConnection))).one()
     token = (await session.scalars(select(ProviderToken))).one()
