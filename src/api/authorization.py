@@ -5,10 +5,12 @@ from datetime import datetime
 
 from fastapi import APIRouter
 from pydantic import AwareDatetime, Field
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from src.api.dependencies import ContextDependency, CurrentUser, RateLimiterDependency, SessionDependency
 from src.api.schemas import Schema
-from src.connections import connecting, providers, refreshing, revoking
+from src.connections import attempts, connecting, providers, refreshing, revoking
+from src.connections.attempts import Attempt, Reason
 from src.connections.providers import ProviderSnapshot
 from src.core.web.problems import responses
 from src.models.provider import ConnectionStatus
@@ -39,12 +41,18 @@ class AuthorizationOut(Schema):
     consent_expires_at: AwareDatetime | None = Field(description="When a person must consent again.")
     last_refreshed_at: AwareDatetime | None
     refresh_count: int
-    last_error: str | None = Field(description="The problem with the last refresh, if it failed.")
+    open_until: AwareDatetime | None = Field(
+        description="Until when a person can still finish an authorization that was started; else null."
+    )
+    last_error: Reason | None = Field(
+        description="Why the last attempt to connect or to refresh failed; null after a success."
+    )
+    last_error_detail: str | None = Field(description="The same in a sentence, for people.")
     last_error_at: AwareDatetime | None
-    error_count: int = Field(description="Failures since the last success.")
+    error_count: int = Field(description="Failed refreshes since the last success.")
 
     @classmethod
-    def from_snapshot(cls, snapshot: ProviderSnapshot) -> "AuthorizationOut":
+    def from_snapshot(cls, snapshot: ProviderSnapshot, attempt: Attempt) -> "AuthorizationOut":
         connection, token = snapshot.connection, snapshot.token
 
         def of_token(name: str) -> datetime | None:
@@ -60,10 +68,17 @@ class AuthorizationOut(Schema):
             consent_expires_at=of_token("refresh_expires_at"),
             last_refreshed_at=of_token("last_refreshed_at"),
             refresh_count=token.refresh_count if token else 0,
-            last_error=connection.last_error if connection else None,
-            last_error_at=connection.last_error_at if connection else None,
+            open_until=attempt.open_until,
+            last_error=attempt.reason,
+            last_error_detail=attempt.reason.detail if attempt.reason else None,
+            last_error_at=attempt.at,
             error_count=connection.error_count if connection else 0,
         )
+
+
+async def _out(session: AsyncSession, snapshot: ProviderSnapshot) -> AuthorizationOut:
+    attempt = await attempts.last(session, snapshot.provider.id, snapshot.connection)
+    return AuthorizationOut.from_snapshot(snapshot, attempt)
 
 
 @router.post("", summary="Start an authorization", responses=responses(409, 429))
@@ -90,8 +105,11 @@ async def get_authorization(
 
     `pending`: not connected yet. `active`: connected. `expired`: a person must connect it again. `revoked`:
     it was disconnected. `error`: the provider did not answer as expected.
+
+    After a start, poll this: while `open_until` is set, the person is still deciding. Then `status` is
+    `active`, or `last_error` says why it is not.
     """
-    return AuthorizationOut.from_snapshot(await providers.get(session, user.id, provider_id))
+    return await _out(session, await providers.get(session, user.id, provider_id))
 
 
 @router.patch("", summary="Refresh an authorization", responses=responses(409, 429, 502, 504))
@@ -101,7 +119,7 @@ async def refresh_authorization(
     """Get new tokens from the provider now, whether or not the present ones are about to expire."""
     await rate_limiter.check("authorization-refresh", "20/minute", str(user.id))
     snapshot = await providers.get(context.session, user.id, provider_id)
-    return AuthorizationOut.from_snapshot(await refreshing.refresh(context, snapshot.provider))
+    return await _out(context.session, await refreshing.refresh(context, snapshot.provider))
 
 
 @router.delete("", summary="Revoke an authorization", status_code=204)

@@ -122,7 +122,9 @@ async def test_status_before(client: httpx.AsyncClient, url: str, user: User, lo
         "consent_expires_at": None,
         "last_refreshed_at": None,
         "refresh_count": 0,
+        "open_until": None,
         "last_error": None,
+        "last_error_detail": None,
         "last_error_at": None,
         "error_count": 0,
     }
