@@ -7,7 +7,7 @@ from fastapi import FastAPI, Response
 from fastapi.routing import iter_route_contexts
 
 from src.accounts import mail
-from src.api import auth, authorization, password_resets, provider_types, providers, relay
+from src.api import account_pages, auth, authorization, password_resets, provider_types, providers, relay
 from src.api.dependencies import StateDependency
 from src.api.state import AppState
 from src.core import logs
@@ -16,7 +16,7 @@ from src.core.database import create_engine, create_sessions
 from src.core.redis import create_redis
 from src.core.schema.revisions import heads
 from src.core.security.encryption import Keyring
-from src.core.web import problems
+from src.core.web import docs, problems
 from src.core.web.health import Health, Readiness, readiness
 from src.core.web.rate_limits import RateLimiter
 from src.core.web.requests import RequestMiddleware
@@ -73,8 +73,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="Dashtam",
         description=DESCRIPTION,
         lifespan=lifespan,
-        # Without it there is no /docs either.
         openapi_url="/openapi.json" if settings.environment != "production" else None,
+        # Theirs load what they need from the internet.
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
@@ -107,5 +108,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     for module in (auth, password_resets, provider_types, providers, authorization, relay):
         app.include_router(module.router, prefix="/api/v1")
+    app.include_router(account_pages.router)
+    if app.openapi_url:
+        docs.install(app)
 
     return app

@@ -97,4 +97,4 @@ async def _mail_verification_again(
         return
     token = await mailed_tokens.issue(session, user, Purpose.VERIFY_EMAIL)
     await commit_before_mail(session)
-    mail.send(settings, mail.verification(user.email, token))
+    await mail.send(settings, mail.verification(user.email, token))

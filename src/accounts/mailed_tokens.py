@@ -45,6 +45,16 @@ async def find(session: AsyncSession, token: str, purpose: Purpose) -> MailedTok
     return (await session.scalars(good)).one_or_none()
 
 
+async def was_used(session: AsyncSession, token: str, purpose: Purpose) -> bool:
+    """Whether the token's purpose is fulfilled, by itself or by another of the user's links."""
+    ended = select(col(MailedToken.id)).where(
+        col(MailedToken.token_hash) == secret_tokens.hashed(token),
+        col(MailedToken.purpose) == purpose,
+        col(MailedToken.used_at).is_not(None),
+    )
+    return (await session.scalars(ended)).one_or_none() is not None
+
+
 async def use(session: AsyncSession, token: str, purpose: Purpose) -> User | None:
     """Whose good token this is, locked; none of their links of this kind is good any more."""
     found = await find(session, token, purpose)

@@ -62,7 +62,7 @@ async def register(body: Registration, session: SessionDependency, settings: Set
         raise Problem(409, "address-taken", "This address has an account. Log in, or reset the password.")
     token = await mailed_tokens.issue(session, user, Purpose.VERIFY_EMAIL)
     await commit_before_mail(session)
-    mail.send(settings, mail.verification(user.email, token))
+    await mail.send(settings, mail.verification(user.email, token))
     return Profile.model_validate(user)
 
 

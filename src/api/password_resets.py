@@ -74,7 +74,7 @@ async def _mail_link(state: AppState, email: str) -> None:
         if user is None or not user.is_active:
             return
         token = await mailed_tokens.issue(session, user, Purpose.RESET_PASSWORD)
-    mail.send(state.settings, mail.password_reset(email, token))
+    await mail.send(state.settings, mail.password_reset(email, token))
 
 
 _LIMITED = [Depends(limit("password-reset-token", "30/minute"))]

@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote, urlsplit
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from src.core.mail_settings import MailSettings
 from src.core.security import secret_strength
 from src.core.security.encryption import Keyring
 
@@ -175,7 +176,7 @@ class ServerSettings(Environment):
         return self
 
 
-class Settings(ServerSettings):
+class Settings(MailSettings, ServerSettings):
     """The app process. The database role is the runtime role, which owns nothing."""
 
     testing: bool = False

@@ -43,6 +43,7 @@ QUIET = (
     "httpcore2",
     "httpx",
     "httpx2",
+    "mail.log",  # of aiosmtpd
     "python_multipart",
     "watchfiles",
 )

@@ -1,5 +1,7 @@
 """The app in this process, with everything it needs out of reach."""
 
+import base64
+import hashlib
 import logging
 import re
 
@@ -47,6 +49,32 @@ async def test_documented_everywhere_but_in_production(
     for name, value in {"ENVIRONMENT": "production", "TESTING": "false", "DEBUG": "false"}.items():
         monkeypatch.setenv(name, value)
     assert (await get(create_app(), path)).status_code == 404
+
+
+async def test_the_docs_need_nothing_from_elsewhere(environment: dict[str, str]) -> None:
+    app = create_app()
+    page = await get(app, "/docs")
+    assert not re.search("https?://", page.text)
+    (script,) = re.findall("<script>(.*?)</script>", page.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = page.headers["content-security-policy"]
+    assert f"script-src 'self' 'sha256-{digest}';" in policy
+    assert policy.startswith("default-src 'none';")
+    files = re.findall('(?:src|href)="([^"]*)"', page.text)
+    assert len(files) == 3
+    for file in files:
+        assert (await get(app, file)).status_code == 200
+    assert (await get(app, "/docs/other.js")).status_code == 404
+
+
+async def test_the_root_leads_to_the_docs_but_in_production(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    response = await get(create_app(), "/")
+    assert (response.status_code, response.headers["location"]) == (307, "/docs")
+    for name, value in {"ENVIRONMENT": "production", "TESTING": "false", "DEBUG": "false"}.items():
+        monkeypatch.setenv(name, value)
+    assert (await get(create_app(), "/")).status_code == 404
 
 
 async def test_errors_are_problems_with_the_requests_id(environment: dict[str, str]) -> None:

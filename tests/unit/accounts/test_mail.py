@@ -26,34 +26,40 @@ def settings(environment: dict[str, str]) -> Settings:
         ),
     ],
 )
-def test_a_mail_is_a_line(
+async def test_a_mail_is_a_line(
     settings: Settings, caplog: pytest.LogCaptureFixture, sent: mail.Mail, line: str
 ) -> None:
     caplog.set_level(logging.INFO)
-    mail.send(settings, sent)
+    await mail.send(settings, sent)
     assert caplog.messages == [line]
     assert "to-ken_1" not in repr(sent)
 
 
-def test_in_production_nothing_is_pretended(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+async def test_in_production_nothing_is_pretended(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     production = settings.model_copy(update={"environment": "production"})
     with pytest.raises(mail.MailUnavailable) as refused:
         mail.require_transport(production)
     assert (refused.value.status, refused.value.code) == (503, "mail-unavailable")
     with pytest.raises(mail.MailUnavailable):
-        mail.send(production, mail.verification("ann@example.org", "to-ken_1"))
+        await mail.send(production, mail.verification("ann@example.org", "to-ken_1"))
     assert not caplog.messages
     mail.announce(production)
-    assert caplog.messages == [
-        "No mail can be sent from here yet: registrations and password resets answer 503"
-    ]
+    assert caplog.messages == ["SMTP_HOST is empty: no mail is sent, registrations and resets answer 503"]
 
 
 def test_elsewhere_there_is_nothing_to_announce(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     mail.announce(settings)
     assert not caplog.messages
+
+
+def test_a_server_is_announced(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    mail.announce(settings.model_copy(update={"smtp_host": "smtp.example.org", "environment": "production"}))
+    assert caplog.messages == ["Mail is sent by smtp.example.org:587"]
 
 
 def test_tokens_need_no_quoting_in_a_link_and_do_not_repeat() -> None:

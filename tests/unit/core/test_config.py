@@ -133,6 +133,47 @@ def test_testing_only_where_testing(environment: dict[str, str], monkeypatch: py
     assert refusal(Settings).startswith("TESTING: ")
 
 
+MAIL = {"SMTP_HOST": "smtp.example.org", "MAIL_FROM": "Dashtam <no-reply@example.org>"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, None),
+        ({"SMTP_USER": "dashtam", "SMTP_PASSWORD": "s"}, None),
+        ({"SMTP_SECURITY": "none"}, None),
+        # Without a server nothing else matters.
+        ({"SMTP_HOST": "", "MAIL_FROM": "", "SMTP_PASSWORD": "s"}, None),
+        ({"MAIL_FROM": ""}, "MAIL_FROM: must be the sender's address"),
+        ({"MAIL_FROM": "nobody"}, "MAIL_FROM: must be the sender's address"),
+        ({"MAIL_FROM": "a@example.org\nBcc: b@example.org"}, "MAIL_FROM: must be the sender's address"),
+        ({"SMTP_USER": "dashtam"}, "SMTP_USER: goes together with SMTP_PASSWORD"),
+        ({"SMTP_PASSWORD": "s"}, "SMTP_USER: goes together with SMTP_PASSWORD"),
+        ({"SMTP_SECURITY": "none", "SMTP_USER": "dashtam", "SMTP_PASSWORD": "s"}, "SMTP_SECURITY: may be"),
+        ({"SMTP_SECURITY": "ssl"}, "SMTP_SECURITY: "),
+        ({"SMTP_PORT": "0"}, "SMTP_PORT: "),
+    ],
+)
+def test_mail_settings(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], said: str | None
+) -> None:
+    for name, value in (MAIL | changes).items():
+        monkeypatch.setenv(name, value)
+    if said is None:
+        assert load(Settings).smtp_port == 587
+    else:
+        with pytest.raises(ConfigurationError, match=f"^{said}"):
+            load(Settings)
+
+
+def test_mail_needs_tls_in_production(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    others = {"ENVIRONMENT": "production", "TESTING": "false", "DEBUG": "false", "SMTP_SECURITY": "none"}
+    for name, value in (MAIL | others).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=r"^SMTP_SECURITY: may be `none` only outside production"):
+        load(Settings)
+
+
 def test_no_debug_in_production(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENVIRONMENT", "production")
     assert refusal(CallbackSettings).startswith("DEBUG: ")
