@@ -138,7 +138,7 @@ generate: venv ## write what is generated: tables in READMEs, docs/variables.md,
 
 ##@ Development
 .PHONY: dev dev-up dev-down dev-rebuild dev-status dev-shell dev-db-shell dev-redis-cli
-.PHONY: dev-logs dev-logs-app dev-logs-postgres dev-logs-redis dev-logs-callback dev-logs-fake-schwab
+.PHONY: dev-logs dev-logs-app dev-logs-postgres dev-logs-redis dev-logs-callback dev-logs-fake-schwab dev-logs-mail
 dev dev-up: engine ## the development environment, up and ready
 	@$(call play,playbooks/dev.yml)
 
@@ -151,10 +151,10 @@ dev-rebuild: engine ## rebuild its images, then start it
 dev-status: engine ## how it is, why, and its addresses; FORMAT=json; SHOW=1 with passwords
 	@$(call play,$(status) --limit dev)
 
-dev-logs: ## its log, followed in a terminal; dev-logs-{app,postgres,redis,callback,fake-schwab} for one service
+dev-logs: ## its log, followed in a terminal; dev-logs-{app,postgres,redis,callback,fake-schwab,mail} for one service
 	@$(call grouped,$(call logs,dev))
 
-dev-logs-app dev-logs-postgres dev-logs-redis dev-logs-callback dev-logs-fake-schwab:
+dev-logs-app dev-logs-postgres dev-logs-redis dev-logs-callback dev-logs-fake-schwab dev-logs-mail:
 	@$(call grouped,$(call logs,dev,$(@:dev-logs-%=%)))
 
 dev-shell: ## a shell in the app's container

@@ -84,7 +84,7 @@ def traces(value: str, core: str) -> set[str]:
 def names() -> list[str]:
     """The secrets that a person can set."""
     variables = yaml.safe_load((ROOT / "playbooks/environment/vars/main.yml").read_text(encoding="utf-8"))
-    return [*variables["keys_given"], "SCHWAB_API_KEY", "SCHWAB_API_SECRET"]
+    return [*variables["keys_given"], "SCHWAB_API_KEY", "SCHWAB_API_SECRET", "SMTP_PASSWORD"]
 
 
 def play(checkout: Checkout, playbook: str, arguments: tuple[str, ...], code: int | None) -> str:

@@ -376,6 +376,39 @@ def test_dev_uses_schwab_itself_until_it_is_told_to_use_the_fake(declared: Decla
     assert "--reload" not in fake["command"]
 
 
+def test_the_inbox_takes_all_mail_once_it_is_switched_on(declared: Declared, tmp_path: Path) -> None:
+    mail = ("SMTP_HOST", "SMTP_PORT", "SMTP_USER", "SMTP_SECURITY", "MAIL_FROM")
+    for content in declared.values():
+        env = content["containers"]["app"]["env"]
+        assert [env[name] for name in mail] == ["", "587", "", "starttls", ""]
+    own = {
+        "SMTP_HOST": "smtp.example.org",
+        "SMTP_PORT": 465,
+        "SMTP_USER": "dashtam",
+        "MAIL_FROM": "a@example.org",
+    }
+    on = {"dashtam_services": ["mail"], "dashtam_port_offset": 10}
+    containers = declare(tmp_path, "--limit", "dev", "-e", json.dumps(own | on))["dev"]["containers"]
+    env = containers["app"]["env"]
+    assert [env[name] for name in mail] == ["mail", "1025", "", "none", "a@example.org"]
+    inbox = containers["mail"]
+    assert inbox["published_ports"] == ["127.0.0.1:8035:8025"]
+    assert inbox["env"].keys() == declared["dev"]["containers"]["callback"]["env"].keys() - {
+        *("CALLBACK_PORT", "APP_URL", "RELAY_TOKEN")
+    } | {"MAIL_INBOX_PORT", "MAIL_INBOX_SMTP_PORT"}
+    # It is confined as the callback server is, and what it has received is in its memory.
+    same = ("user", "read_only", "cap_drop", "memory", "restart_policy", "mounts")
+    assert {name: inbox[name] for name in same} == {name: containers["callback"][name] for name in same}
+    assert "--reload" not in inbox["command"]
+
+
+def test_a_services_port_is_moved_by_the_variable_that_the_advice_about_a_taken_port_names() -> None:
+    """Advice makes the variable's name from the service's."""
+    variables = yaml.safe_load((ROOT / "playbooks/environment/vars/main.yml").read_text(encoding="utf-8"))
+    services = (*SERVICES, *variables["dashtam_known_services"])
+    assert {f"{service}_host_port" for service in services} <= set(variables["validate_ports"])
+
+
 def test_the_fakes_browser_address_is_one_that_can_be_reached(declared: Declared) -> None:
     found = {name: declared[name]["containers"]["app"]["env"]["SCHWAB_AUTHORIZE_URL"] for name in FAKE}
     assert found == {
