@@ -402,6 +402,25 @@ def test_the_inbox_takes_all_mail_once_it_is_switched_on(declared: Declared, tmp
     assert "--reload" not in inbox["command"]
 
 
+SERVER = {"SMTP_HOST": "smtp.example.org", "SMTP_USER": "dashtam", "MAIL_FROM": "a@example.org"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"MAIL_FROM": ""}, ["MAIL_FROM is not an address.", "SMTP_USER and SMTP_PASSWORD go together."]),
+        ({"SMTP_PASSWORD": "hunter2-hunter2", "SMTP_SECURITY": "none"}, ["SMTP_SECURITY is none"]),
+    ],
+)
+def test_mail_settings_that_the_app_would_refuse_stop_the_run(given: dict[str, str], said: list[str]) -> None:
+    process = playbook.start("playbooks/plan.yml", "--limit", "dev", "-e", json.dumps(SERVER | given))
+    lines = playbook.finish(process, 2).strip().splitlines()
+    assert len(lines) == len(said)
+    for line, expected in zip(lines, said, strict=True):
+        assert expected in line
+        assert "hunter2" not in line
+
+
 def test_a_services_port_is_moved_by_the_variable_that_the_advice_about_a_taken_port_names() -> None:
     """Advice makes the variable's name from the service's."""
     variables = yaml.safe_load((ROOT / "playbooks/environment/vars/main.yml").read_text(encoding="utf-8"))
