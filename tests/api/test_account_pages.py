@@ -7,13 +7,12 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 from fastapi import FastAPI
-from redis.asyncio import Redis
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src.core.config import Settings
 from src.models import MailedToken, User
-from tests.api.conftest import ReceivedMail
+from tests.api.conftest import ReceivedMail, without_redis
 from tests.factories import PASSWORD
 
 Mails = list[ReceivedMail]
@@ -146,9 +145,8 @@ async def test_too_often(client: httpx.AsyncClient, verify_link: str) -> None:
 
 
 async def test_without_redis(app: FastAPI, client: httpx.AsyncClient, verify_link: str) -> None:
-    app.state.redis = Redis.from_url("redis://127.0.0.1:1", decode_responses=True)
-    assert_page(await client.get(verify_link), 503, "Dashtam does not answer")
-    await app.state.redis.aclose()
+    async with without_redis(app):
+        assert_page(await client.get(verify_link), 503, "Dashtam does not answer")
 
 
 async def test_production_shows_no_way_to_the_docs(
