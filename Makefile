@@ -132,9 +132,9 @@ lock: venv ## pin what pyproject.toml asks for; UPGRADE=1 takes the newest of ev
 	git diff --stat -- requirements
 
 generate: venv ## write what is generated: tables in READMEs, docs/variables.md, plans, pictures, examples of env files
-	@.venv/bin/python roles/readme.py && .venv/bin/python docs/variables.py && .venv/bin/python -m benchmarks.readme
+	@.venv/bin/python roles/readme.py && .venv/bin/python -m benchmarks.readme
 	@.venv/bin/python -m tests.provisioning.clean_plan && .venv/bin/python -m docs.picture
-	@$(call play,$(every) playbooks/examples.yml)
+	@$(call play,$(every) playbooks/examples.yml) && .venv/bin/python docs/variables.py
 
 ##@ Development
 .PHONY: dev dev-up dev-down dev-rebuild dev-status dev-shell dev-db-shell dev-redis-cli

@@ -18,11 +18,11 @@ from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
     async_sessionmaker,
-    create_async_engine,
 )
 
 from src.core.config import OwnerSettings, Settings, load
-from src.core.database import sqlalchemy_url
+from src.core.database import engine_of
+from src.core.redis import tls_arguments
 from src.core.test_databases import clones
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
@@ -61,7 +61,7 @@ async def scratch() -> AsyncIterator[OwnerSettings]:
 
 @pytest.fixture(scope="session")
 async def owner_engine(settings: OwnerSettings) -> AsyncIterator[AsyncEngine]:
-    engine = create_async_engine(sqlalchemy_url(settings.owner), poolclass=NullPool)
+    engine = engine_of(settings.owner, poolclass=NullPool)
     yield engine
     await engine.dispose()
 
@@ -77,7 +77,7 @@ async def owner(owner_engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 @pytest.fixture(scope="session")
 async def runtime_engine(settings: OwnerSettings) -> AsyncIterator[AsyncEngine]:
-    engine = create_async_engine(sqlalchemy_url(settings.runtime), pool_size=1, pool_pre_ping=True)
+    engine = engine_of(settings.runtime, pool_size=1, pool_pre_ping=True)
     yield engine
     await engine.dispose()
 
@@ -119,7 +119,9 @@ def redis_prefix() -> str:
 @pytest.fixture
 async def redis(redis_prefix: str) -> AsyncIterator[Redis]:
     """A client; keys start with ``redis_prefix``, and those are removed in the end."""
-    client = Redis.from_url(load(Settings).redis_url.get_secret_value(), decode_responses=True)
+    settings = load(Settings)
+    url = settings.redis_url.get_secret_value()
+    client = Redis.from_url(url, decode_responses=True, **tls_arguments(settings))
     yield client
     keys = [key async for key in client.scan_iter(f"{redis_prefix}*")]
     if keys:

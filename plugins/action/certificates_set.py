@@ -1,4 +1,4 @@
-"""Inspect a folder's CA and server certificate, say what is missing, and put new ones in place.
+"""Inspect a folder's CA and server certificates, say what is missing, and put new ones in place.
 
 An action plugin: a good set costs no module call. New material is made by community.crypto and handed over
 here, so that a single place decides, under a lock, whether it is still needed: of two runs that start at
@@ -28,6 +28,8 @@ from ansible_collections.dashtam.stack.plugins.module_utils.certificate_set impo
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
+# By server; the first one has no name.
+Sets = dict[str, tuple[Files, Wanted]]
 PUBLIC_FILE, PUBLIC_FOLDER = 0o644, 0o755
 
 
@@ -132,12 +134,60 @@ def work(
     return state, changed
 
 
-# Where each file is, below the folder.
-PLACES = {"ca": "ca.pem", "cert": "cert.pem", "key": "key.pem", "ca_key": "private/ca-key.pem"}
+def work_on_all(
+    sets: dict[str, tuple[Files, Wanted]],
+    ca: Sequence[str],
+    server: Sequence[str],
+    new: str,
+    *,
+    dry_run: bool,
+) -> tuple[dict[str, State], bool]:
+    """Do that for each server, by name; ``server`` is for the one called ``new``."""
+    states, changed = {}, False
+    for name, (files, wanted) in sets.items():
+        states[name], touched = work(files, wanted, ca, server if name == new else [], dry_run=dry_run)
+        changed |= touched
+    if ca:
+        # The one that needed the new CA may have come after others.
+        states = {name: inspect(files, wanted) for name, (files, wanted) in sets.items()}
+    return states, changed
+
+
+def expected(sets: Sets) -> list[dict[str, Any]]:
+    """Return a dict for each folder and file, as the filter ``files_drift`` takes them."""
+    owners = {files.key: wanted.key_owner for files, wanted in sets.values()}
+    # Without the CA's key all goes on until something must be renewed.
+    optional = {path for files, _ in sets.values() for path in (files.private, files.ca_key)}
+    found = {path: mode for files, _ in sets.values() for path, mode in modes(files).items()}
+    return [
+        {"path": str(path), "mode": f"{mode:04o}", "uid": owners.get(path, -1), "optional": path in optional}
+        for path, mode in found.items()
+    ]
+
+
+def answer(sets: Sets, states: dict[str, State]) -> dict[str, Any]:
+    """Return what the role reads; the server without a name is the first one, ``cert`` and ``key``."""
+    main, _ = sets[""]
+    ca = next((state.ca for state in states.values() if state.ca), "")
+    servers = {name: state.server or ("its CA is replaced" if ca else "") for name, state in states.items()}
+    places = {"ca": str(main.ca), "ca_key": str(main.ca_key)}
+    for name, (files, _) in sets.items():
+        prefix = f"{name}_" if name else ""
+        places |= {f"{prefix}cert": str(files.cert), f"{prefix}key": str(files.key)}
+    return {
+        "ca": ca,
+        "servers": {name: why for name, why in servers.items() if why},
+        "fingerprints": {name: "" if ca else state.fingerprint for name, state in states.items()},
+        "files": places,
+        "expected": expected(sets),
+    }
 
 
 class ActionModule(ActionBase):
-    """Returns `ca` and `server` (why they must be made), `fingerprint` and `files`; fails in one line."""
+    """Returns `ca` and `servers` (why they must be made), `fingerprints`, `files` and `expected`.
+
+    Fails in one line.
+    """
 
     TRANSFERS_FILES = False
     _requires_connection = False
@@ -149,35 +199,37 @@ class ActionModule(ActionBase):
             argument_spec={
                 "directory": {"type": "str", "required": True},
                 "names": {"type": "list", "elements": "str", "required": True},
+                "servers": {"type": "dict", "default": {}},
                 "renew_before": {"type": "int", "required": True},
                 "days": {"type": "int", "required": True},
                 "ca_days": {"type": "int", "required": True},
                 "key_owner": {"type": "int", "default": -1},
                 "new_ca": pair,
                 "new_server": pair,
+                "server": {"type": "str", "default": ""},
             }
         )
-        files = Files(Path(arguments["directory"]))
-        wanted = Wanted(
-            names=frozenset(arguments["names"]),
-            renew_before=timedelta(days=arguments["renew_before"]),
-            server_lifetime=timedelta(days=arguments["days"]),
-            ca_lifetime=timedelta(days=arguments["ca_days"]),
-            key_owner=arguments["key_owner"],
-        )
-        material = arguments["new_ca"], arguments["new_server"]
+        folder = Path(arguments["directory"])
+        sets = {
+            name: (
+                Files(folder, name),
+                Wanted(
+                    names=frozenset(names),
+                    renew_before=timedelta(days=arguments["renew_before"]),
+                    server_lifetime=timedelta(days=arguments["days"]),
+                    ca_lifetime=timedelta(days=arguments["ca_days"]),
+                    key_owner=arguments["key_owner"],
+                ),
+            )
+            for name, names in {"": arguments["names"], **arguments["servers"]}.items()
+        }
+        material = arguments["new_ca"], arguments["new_server"], arguments["server"]
         try:
-            state, changed = work(files, wanted, *material, dry_run=bool(self._task.check_mode))
+            states, changed = work_on_all(sets, *material, dry_run=bool(self._task.check_mode))
         except Problem as problem:
             return result | {"failed": True, "msg": str(problem)}
         except OSError as error:
-            place = error.filename or files.folder
+            place = error.filename or folder
             message = f"{place}: {error.strerror}; make it yours, then run again"
             return result | {"failed": True, "msg": message}
-        return result | {
-            "ca": state.ca,
-            "server": state.server,
-            "fingerprint": state.fingerprint,
-            "files": {name: str(files.folder / place) for name, place in PLACES.items()},
-            "changed": changed,
-        }
+        return result | answer(sets, states) | {"changed": changed}

@@ -1,4 +1,4 @@
-"""A folder's CA and server certificate: where the files are, and why new ones must be made.
+"""A folder's CA and server certificates: where the files are, and why new ones must be made.
 
 OpenSSL verifies them in a TLS handshake in memory, just as it does in the clients that will meet them. That
 needs only Python's own ``ssl``. cryptography's verifier is no choice: it rejects the CA's name constraints,
@@ -54,11 +54,11 @@ class Wanted:
 
 
 class Files:
-    """Where the files of a set are."""
+    """Where the files of a CA and of one server are; a server with a name has it before its files' names."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.private = folder, folder / "private"
-        self.ca, self.cert, self.key = (folder / f"{name}.pem" for name in ("ca", "cert", "key"))
+    def __init__(self, folder: Path, server: str = "") -> None:
+        self.folder, self.private, self.ca = folder, folder / "private", folder / "ca.pem"
+        self.cert, self.key = (folder / f"{server}{'-' * bool(server)}{kind}.pem" for kind in ("cert", "key"))
         self.ca_key = self.private / "ca-key.pem"
 
 
@@ -197,9 +197,9 @@ def why_not_server(files: Files, wanted: Wanted, now: datetime) -> str:
     if certificate is None:
         return "it is missing"
     if not opens(files.key, certificate):
-        return "key.pem does not belong to it"
+        return f"{files.key.name} does not belong to it"
     if exposed(files.key):
-        return "others could read key.pem"
+        return f"others could read {files.key.name}"
     if alternative_names(certificate) != set(map(general_name, wanted.names)):
         return "its names are others"
     if certificate.not_valid_after_utc - now < wanted.renew_before:

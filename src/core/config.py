@@ -6,18 +6,19 @@ database URL and the running app never sees the owner's.
 """
 
 import ipaddress
-import re
-from dataclasses import dataclass, field
+import ssl
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from src.core.database_address import DatabaseAddress
 from src.core.mail_settings import MailSettings
 from src.core.security import secret_strength
 from src.core.security.encryption import Keyring
+from src.core.security.tls import server_context
 
 
 class ConfigurationError(Exception):
@@ -40,39 +41,6 @@ def _keys(secret: SecretStr) -> SecretStr:
     except ValueError as error:
         raise ValueError(f"{error}, to be put into env/local.<env>.yml") from None
     return secret
-
-
-@dataclass(frozen=True)
-class DatabaseAddress:
-    """Where a database is and who asks; the password does not show in a traceback."""
-
-    username: str
-    password: str = field(repr=False)
-    host: str
-    port: int
-    database: str
-
-    @classmethod
-    def parse(cls, url: str) -> "DatabaseAddress":
-        """Return the parts of a URL, each decoded.
-
-        Raise ``ValueError`` if another parser might read the URL differently. SQLAlchemy's parser is not
-        used: it does not decode the database, and it takes longer to import than all the rest of a start at
-        an up-to-date database. It gets the parts instead (:func:`src.core.database.sqlalchemy_url`).
-        """
-        parts = urlsplit(url)
-        if parts.scheme != "postgresql+asyncpg" or parts.query or parts.fragment or url.count("@") != 1:
-            raise ValueError
-        written = parts.path.removeprefix("/")
-        database = unquote(written)
-        if not (parts.username and parts.password and parts.hostname and re.fullmatch(r"[^/]+", written)):
-            raise ValueError
-        # Encoded completely and in capitals, or not at all: there is one way to write each name.
-        if ("%" in written and quote(database, safe="") != written) or not database.isprintable():
-            raise ValueError
-        return cls(
-            unquote(parts.username), unquote(parts.password), parts.hostname, parts.port or 5432, database
-        )
 
 
 def _database_url(secret: SecretStr) -> SecretStr:
@@ -109,6 +77,15 @@ EncryptionKeys = Annotated[SecretStr, AfterValidator(_keys)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 
 
+def _server_context(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        return server_context(ca_file)
+    except OSError as error:
+        raise ConfigurationError(
+            f"TLS_CA_FILE: {ca_file}: {error.strerror or error}; run the environment's playbook"
+        ) from None
+
+
 class Environment(BaseSettings):
     """How all settings are read; variables are upper case and no other spelling counts."""
 
@@ -141,19 +118,33 @@ class Environment(BaseSettings):
         return [value.strip() for value in values if value.strip()]
 
 
-class OwnerSettings(Environment):
-    """The owner's access, for migrations, initialisations and test fixtures; never for the running app."""
+class DatabaseSettings(Environment):
+    """The access of the runtime role."""
 
-    database_url: DatabaseUrl
     app_database_url: DatabaseUrl
-
-    @property
-    def owner(self) -> DatabaseAddress:
-        return DatabaseAddress.parse(self.database_url.get_secret_value())
+    # URLs say nothing about it: the guard of the test database refuses one with a query string.
+    postgres_tls: bool = False
+    tls_ca_file: Path | None = None
 
     @property
     def runtime(self) -> DatabaseAddress:
-        return DatabaseAddress.parse(self.app_database_url.get_secret_value())
+        return self._address(self.app_database_url)
+
+    def _address(self, url: SecretStr) -> DatabaseAddress:
+        written = url.get_secret_value()
+        if not self.postgres_tls:
+            return DatabaseAddress.parse(written)
+        return DatabaseAddress.parse(written, _server_context(self.tls_ca_file))
+
+
+class OwnerSettings(DatabaseSettings):
+    """The owner's access, for migrations, initialisations and test fixtures; never for the running app."""
+
+    database_url: DatabaseUrl
+
+    @property
+    def owner(self) -> DatabaseAddress:
+        return self._address(self.database_url)
 
 
 class ServerSettings(Environment):
@@ -176,13 +167,12 @@ class ServerSettings(Environment):
         return self
 
 
-class Settings(MailSettings, ServerSettings):
+class Settings(MailSettings, ServerSettings, DatabaseSettings):
     """The app process. The database role is the runtime role, which owns nothing."""
 
     testing: bool = False
     app_port: int = Field(default=8000, ge=1, le=65535)
     db_echo: bool = False
-    app_database_url: DatabaseUrl
     redis_url: SecretStr
     secret_key: Secret
     encryption_key: EncryptionKeys

@@ -1,11 +1,13 @@
 """The app's access to PostgreSQL: one engine per process, one session per request."""
 
 import logging
+from typing import Any
 
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
-from src.core.config import DatabaseAddress, Settings
+from src.core.config import Settings
+from src.core.database_address import DatabaseAddress
 
 # Seconds, for a server that neither answers nor refuses: somebody waits for each request.
 CONNECT_TIMEOUT = 5.0
@@ -20,18 +22,32 @@ def sqlalchemy_url(address: DatabaseAddress) -> URL:
     )
 
 
+def engine_of(
+    address: DatabaseAddress, connect_args: dict[str, Any] | None = None, **options: Any
+) -> AsyncEngine:
+    """An engine that connects as the address says, with TLS where it wants it. Nothing is connected yet.
+
+    ``hide_parameters`` because hashes and encrypted tokens do not belong in tracebacks.
+    """
+    return create_async_engine(
+        sqlalchemy_url(address),
+        connect_args={"ssl": address.tls, **(connect_args or {})},
+        hide_parameters=True,
+        **options,
+    )
+
+
 def create_engine(settings: Settings) -> AsyncEngine:
     """The engine of the runtime role. Nothing is connected yet.
 
     ``pool_pre_ping`` because the test initialisation, a restore or a restarted server ends connections that
-    wait in the pool; ``hide_parameters`` because hashes and encrypted tokens do not belong in tracebacks.
+    wait in the pool.
     """
     # SQLAlchemy's own ``echo`` would add a handler, and with it a second line in another format.
     logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO if settings.db_echo else logging.WARNING)
-    return create_async_engine(
-        sqlalchemy_url(DatabaseAddress.parse(settings.app_database_url.get_secret_value())),
+    return engine_of(
+        settings.runtime,
         connect_args={"timeout": CONNECT_TIMEOUT, "command_timeout": COMMAND_TIMEOUT},
-        hide_parameters=True,
         pool_pre_ping=True,
         pool_timeout=POOL_TIMEOUT,
     )

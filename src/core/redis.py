@@ -16,6 +16,8 @@ since removing one is enough. Somebody who reaches Redis with the app's rights c
 None of it gives access to an account or to a provider's tokens.
 """
 
+from typing import Any
+
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -40,4 +42,18 @@ def create_redis(settings: Settings) -> Redis:
         socket_connect_timeout=CONNECT_TIMEOUT,
         socket_timeout=ANSWER_TIMEOUT,
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+        **tls_arguments(settings),
     )
+
+
+def tls_arguments(settings: Settings) -> dict[str, Any]:
+    """How a client verifies the server where the URL begins with ``rediss:``, else nothing."""
+    if not settings.redis_url.get_secret_value().startswith("rediss:"):
+        return {}
+    ca_file = settings.tls_ca_file
+    # Our CA alone; without one, the system's.
+    return {
+        "ssl_cert_reqs": "required",
+        "ssl_check_hostname": True,
+        "ssl_ca_certs": str(ca_file) if ca_file else None,
+    }

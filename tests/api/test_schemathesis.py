@@ -16,12 +16,14 @@ from schemathesis import Case, HookContext
 from schemathesis.checks import positive_data_acceptance
 from schemathesis.config import SchemathesisConfig
 from sqlalchemy import NullPool, delete
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from src.accounts import access_tokens
 from src.connections import tokens
 from src.connections.oauth_client import Grant
 from src.core.config import Settings, load
+from src.core.database import engine_of
+from src.core.redis import tls_arguments
 from src.core.security.encryption import Keyring
 from src.core.test_databases import clones
 from src.main import create_app
@@ -74,7 +76,7 @@ def url(settings: Settings) -> Iterator[str]:
 
 @asynccontextmanager
 async def database(settings: Settings) -> AsyncIterator[AsyncSession]:
-    engine = create_async_engine(settings.app_database_url.get_secret_value(), poolclass=NullPool)
+    engine = engine_of(settings.runtime, poolclass=NullPool)
     async with AsyncSession(engine, expire_on_commit=False) as session:
         yield session
     await engine.dispose()
@@ -108,7 +110,7 @@ def session(settings: Settings) -> Iterator[requests.Session]:
 @pytest.fixture
 def limits(settings: Settings) -> Iterator[Callable[[], None]]:
     """Forgets all attempts: refused for their number, requests would prove nothing."""
-    with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
+    with redis.Redis.from_url(settings.redis_url.get_secret_value(), **tls_arguments(settings)) as client:
 
         def forget() -> None:
             if keys := list(client.scan_iter(f"{settings.redis_key_prefix}*", count=1000)):

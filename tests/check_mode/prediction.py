@@ -133,11 +133,13 @@ def predicted(run: Run, environment: str) -> dict[str, str]:
 
 def certificates(result: dict[str, Any]) -> list[str]:
     """Return the files that the certificates' look says it would change."""
-    if result["ca"]:
-        return ["certs/ca.pem", "certs/private/ca-key.pem", "certs/cert.pem", "certs/key.pem"]
-    if result["server"]:
-        return ["certs/cert.pem", "certs/key.pem"]
-    return ["certs/key.pem"]
+    authority = ["certs/ca.pem", "certs/private/ca-key.pem"] if result["ca"] else []
+    pairs = [
+        f"certs/{server}{'-' if server else ''}{kind}.pem"
+        for server in result["servers"]
+        for kind in ("cert", "key")
+    ]
+    return [*authority, *pairs] or ["certs/key.pem"]
 
 
 def check(environment: Environment, *arguments: str, code: int = 0) -> tuple[Run, Look]:
@@ -206,7 +208,8 @@ def env_line(environment: Environment) -> None:
 
 def port_and_certificate(environment: Environment) -> None:
     environment.local(redis_host_port="7999" if environment.name == "dev" else "7998")
-    environment.file("certs/cert.pem").unlink()
+    for path in environment.file("certs").glob("*cert.pem"):
+        path.unlink()
 
 
 SECRET = "canary %@:/#$' x"

@@ -100,6 +100,9 @@ def test_an_engine_at_an_address_is_asked_for_no_container_in_a_check(
     assert (line in run.text, made == []) == (bool(arguments), bool(arguments))
 
 
+# Of each server but the app.
+PAIRS = ("certs/callback-cert.pem", "certs/callback-key.pem")
+
 # Each starts where the one before has ended.
 CASES: list[tuple[Callable[[Environment], None], dict[str, str], str]] = [
     (
@@ -111,6 +114,7 @@ CASES: list[tuple[Callable[[Environment], None], dict[str, str], str]] = [
                 (
                     *("env file", "env/local.dev.yml", "env/.secrets.dev.check-mode.yml", "postgres"),
                     *("certs/ca.pem", "certs/cert.pem", "certs/key.pem", "certs/private/ca-key.pem"),
+                    *PAIRS,
                 ),
                 "changed",
             ),
@@ -138,8 +142,7 @@ CASES: list[tuple[Callable[[Environment], None], dict[str, str], str]] = [
         {
             **containers("recreated"),
             "container postgres": "",
-            "certs/cert.pem": "changed",
-            "certs/key.pem": "changed",
+            **dict.fromkeys(("certs/cert.pem", "certs/key.pem", *PAIRS), "changed"),
         },
         "",
     ),

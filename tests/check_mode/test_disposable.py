@@ -49,6 +49,14 @@ def test_images_that_are_missing_are_said_a_line_each(
     assert all(line in image for line, image in zip(lines, images, strict=True)), images
 
 
+# Of each server but the app.
+PAIRS = (
+    "certs/callback-cert.pem",
+    "certs/callback-key.pem",
+    "certs/fake-schwab-cert.pem",
+    "certs/fake-schwab-key.pem",
+)
+
 # Each starts where the one before has ended.
 CASES: list[tuple[Callable[[Environment], None], dict[str, str]]] = [
     (
@@ -60,6 +68,7 @@ CASES: list[tuple[Callable[[Environment], None], dict[str, str]]] = [
                 (
                     *("env file", "env/local.test.yml", f"env/.secrets.test.{INSTANCE}.yml", "postgres"),
                     *("certs/ca.pem", "certs/cert.pem", "certs/key.pem", "certs/private/ca-key.pem"),
+                    *PAIRS,
                 ),
                 "changed",
             ),
@@ -85,8 +94,7 @@ CASES: list[tuple[Callable[[Environment], None], dict[str, str]]] = [
         prediction.port_and_certificate,
         {
             **containers("recreated", (*SERVERS_WITH_CERTIFICATES, "redis")),
-            "certs/cert.pem": "changed",
-            "certs/key.pem": "changed",
+            **dict.fromkeys(("certs/cert.pem", "certs/key.pem", *PAIRS), "changed"),
         },
     ),
     (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 
@@ -140,6 +141,108 @@ def test_new_secrets_keep_the_data() -> None:
     assert psql("SELECT answer FROM kept") == "42\n"
     psql("DROP TABLE kept")
     as_declared()
+
+
+# Inside the app's container: how each of these clients fares with each server.
+CLIENTS = """
+import asyncio, dataclasses, json, os, socket, ssl
+import asyncpg, redis
+from src.core.config import OwnerSettings, Settings, load
+from src.core.redis import tls_arguments
+
+owner, settings = load(OwnerSettings).owner, load(Settings)
+strangers = ssl.create_default_context(cafile="/app/certs/cert.pem")
+
+async def postgres(host, tls):
+    login = {"user": owner.username, "password": owner.password, "database": owner.database}
+    connection = await asyncpg.connect(host=host, port=owner.port, ssl=tls, **login)
+    await connection.close()
+
+def of_redis(scheme="rediss", host="redis", **arguments):
+    url = settings.redis_url.get_secret_value().replace("rediss:", f"{scheme}:")
+    redis.Redis.from_url(url.replace("@redis:", f"@{host}:"), **arguments).ping()
+
+verified = tls_arguments(settings)
+clients = {
+    "postgres": lambda: asyncio.run(postgres(owner.host, owner.tls)),
+    "postgres in plain text": lambda: asyncio.run(postgres(owner.host, False)),
+    "postgres by another CA": lambda: asyncio.run(postgres(owner.host, strangers)),
+    "postgres by another name": lambda: asyncio.run(postgres(socket.gethostbyname(owner.host), owner.tls)),
+    "redis": lambda: of_redis(**verified),
+    "redis in plain text": lambda: of_redis("redis"),
+    "redis by another CA": lambda: of_redis(**verified | {"ssl_ca_certs": "/app/certs/cert.pem"}),
+    "redis by another name": lambda: of_redis(host=socket.gethostbyname("redis"), **verified),
+}
+said = {}
+for name, connect in clients.items():
+    try:
+        connect()
+        said[name] = "accepted"
+    except (OSError, asyncpg.PostgresError, redis.RedisError) as error:
+        said[name] = str(error)
+print(json.dumps(said))
+"""
+
+
+def in_app(*command: str, options: tuple[str, ...] = (), code: int = 0) -> str:
+    run = subprocess.run(
+        ["docker", "exec", "-i", *options, "runs-dev-app", *command],
+        input=CLIENTS,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == code, run.stdout + run.stderr
+    return run.stdout + run.stderr
+
+
+def test_tls_is_verified_and_nothing_else_is_accepted() -> None:
+    with_tls = ("-e", f"{COPY} postgres_tls=true redis_tls=true")
+    encrypted = (*with_tls, "playbooks/dev.yml")
+    drift = (*with_tls, "playbooks/drift.yml", "--limit", "dev")
+    printed = playbook.finish(playbook.start(*encrypted, "-vvvvv", "--diff"))
+    printed += playbook.finish(playbook.start(*drift, "-vvvvv"))
+    keys = {path.name: path for path in (ROOT / "certs").glob("*-key.pem")}
+    assert {"postgres-key.pem", "redis-key.pem"} <= keys.keys()
+    assert [name for name, path in keys.items() if path.read_text().splitlines()[1] in printed] == []
+    assert "changed=0" in playbook.finish(playbook.start(*encrypted))
+    said = json.loads(in_app("python", "-"))
+    reasons = {
+        "postgres": "accepted",
+        "postgres in plain text": "no encryption",
+        "postgres by another CA": "unable to get local issuer certificate",
+        "postgres by another name": "IP address mismatch",
+        "redis": "accepted",
+        "redis in plain text": "Connection",
+        "redis by another CA": "unable to get local issuer certificate",
+        "redis by another name": "IP address mismatch",
+    }
+    assert said.keys() == reasons.keys()
+    assert {name: why for name, why in reasons.items() if why not in said[name]} == {}, said
+    # The app's own ways say in one line what is wrong, and do not wait for it to pass.
+    refused = in_app(
+        *("python", "-m", "src.core.init_db"), options=("-e", "TLS_CA_FILE=/app/certs/cert.pem"), code=1
+    )
+    assert "the server's certificate is refused: unable to get local issuer certificate" in refused
+    who = {"email": "ann@example.org", "password": "Sw0rdf!sh", "name": "Ann"}
+    url = "https://localhost:8000/api/v1/auth/register"
+    registered = in_app("curl", "-sS", "--cacert", "/app/certs/ca.pem", url, "--json", json.dumps(who))
+    assert "ann@example.org" in registered
+    # A renewal replaces the one container that has the certificate.
+    before = started()
+    keys["redis-key.pem"].unlink()
+    playbook.finish(playbook.start(*encrypted))
+    assert {name for name, when in started().items() if before[name] != when} == {"runs-dev-redis"}
+    assert json.loads(in_app("python", "-")) == said
+    playbook.finish(playbook.start(*DEV))
+    as_declared()
+
+
+def started() -> dict[str, str]:
+    client = docker.from_env()
+    found = client.containers.list(filters={"label": "dashtam.instance=runs"})
+    return {container.name: container.attrs["State"]["StartedAt"] for container in found}
 
 
 def test_a_run_killed_while_it_replaces_containers_is_healed_by_the_next() -> None:

@@ -5,7 +5,7 @@ import secrets
 
 import pytest
 
-from src.core.config import DatabaseAddress
+from src.core.database_address import DatabaseAddress
 from src.core.schema.wait import wait_for_database
 from tests.by_path import load
 from tests.guard.scratch import Server

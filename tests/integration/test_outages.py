@@ -13,11 +13,10 @@ import pytest
 from fastapi import Depends, FastAPI
 from pydantic import SecretStr
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from src.core import database
 from src.core.config import OwnerSettings, Settings
-from src.core.database import create_engine, create_sessions
+from src.core.database import create_engine, create_sessions, engine_of
 from src.core.web.problems import MEDIA_TYPE
 from src.core.web.rate_limits import limit
 from src.main import create_app
@@ -191,7 +190,7 @@ async def test_a_request_in_the_middle_of_a_query(
     http: httpx.AsyncClient, database_line: Proxy, scratch: OwnerSettings, end: str
 ) -> None:
     running = asyncio.create_task(answer(http, "/api/slow"))
-    engine = create_async_engine(scratch.app_database_url.get_secret_value())
+    engine = engine_of(scratch.runtime)
     asleep = "FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep' AND datname = current_database()"
     async with engine.connect() as connection, asyncio.timeout(PATIENCE):
         while True:

@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from src.core.config import Settings
+from src.core.redis import tls_arguments
 
 # What takes a server over, shows what others do, changes it, stops it, or deletes what is not one's own.
 # SHUTDOWN is the last: where it is allowed after all, nothing can be asked afterwards.
@@ -74,7 +75,7 @@ async def refused(redis: Redis, error: type[RedisError]) -> list[str]:
 async def anonymous(app_settings: Settings) -> AsyncIterator[Redis]:
     """A client that knows where Redis is, and no password."""
     before, _, address = app_settings.redis_url.get_secret_value().rpartition("@")
-    client = Redis.from_url(f"{before.partition('://')[0]}://{address}")
+    client = Redis.from_url(f"{before.partition('://')[0]}://{address}", **tls_arguments(app_settings))
     yield client
     await client.aclose()
 

@@ -37,6 +37,7 @@ async def connect(settings: OwnerSettings) -> Connection:
         user=address.username,
         password=address.password,
         database=address.database,
+        ssl=address.tls,
     )
 
 

@@ -17,9 +17,10 @@ from pathlib import Path
 import httpx
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from src.core.config import OwnerSettings, ServerSettings, Settings, load
+from src.core.database import engine_of
 from src.core.schema.migrate import downgrade, in_transaction
 from src.core.security.encrypted_rows import TABLE
 from src.core.security.encryption import Keyring
@@ -144,6 +145,39 @@ async def test_migrates_then_serves_without_the_owners_credentials(
         await asyncio.wait_for(server.process.communicate(), 10)
 
 
+# In uvicorn's place: what could be read by whoever runs code in the app.
+READS = """
+import os, subprocess, sys
+environment = f"/proc/{os.getppid()}/environ"
+try:
+    print("read:", len(open(environment).read()))
+except PermissionError:
+    print("read: refused")
+print("a child read:", subprocess.run(["cat", environment], capture_output=True).stderr.decode() or "it")
+print("read of its own:", "APP_DATABASE_URL" in open("/proc/self/environ").read(), flush=True)
+"""
+
+
+async def test_what_serves_cannot_read_the_environment_of_other_processes(
+    env: dict[str, str], port: int, tmp_path: Path
+) -> None:
+    command = (
+        "import sys; from src.core.security.landlock import keep_to_itself; sys.exit(not keep_to_itself())"
+    )
+    tried = await asyncio.create_subprocess_exec(sys.executable, "-c", command, cwd=SOURCE.parent)
+    if await tried.wait():
+        pytest.skip("this kernel has no Landlock")
+    (tmp_path / "uvicorn.py").write_text(READS)
+    # This very process, which the server's is a child of, has what the container has.
+    assert b"DATABASE_URL=" in Path("/proc/self/environ").read_bytes()
+    async with serving("src.start", port=port, env=env | {"PYTHONPATH": str(tmp_path)}) as server:
+        await server.read("read of its own: True")
+        said = "".join(server.log)
+        assert "\nread: refused\n" in said
+        assert "a child read: cat:" in said
+        assert await asyncio.wait_for(server.process.wait(), PATIENCE) == 0
+
+
 async def test_says_the_same_at_an_up_to_date_database(
     env: dict[str, str], port: int, http: httpx.AsyncClient
 ) -> None:
@@ -213,7 +247,7 @@ async def test_a_needed_encryption_key_cannot_be_dropped(
     old = Keyring.parse(before)
     row_id = uuid.uuid4()
     place = {"table": TABLE, "column": "access_token_encrypted", "row_id": row_id}
-    engine = create_async_engine(scratch.app_database_url.get_secret_value())
+    engine = engine_of(scratch.runtime)
     async with AsyncSession(engine, expire_on_commit=False) as session:
         provider = await factories.provider(session, await factories.user(session))
         connection = await factories.connection(session, provider)

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from src.core.config import DatabaseAddress, OwnerSettings
+from src.core.config import OwnerSettings
+from src.core.database_address import DatabaseAddress
 from src.core.schema.wait import DatabaseUnavailableError, wait_for_database
 from src.core.test_databases import clones
 from tests.services import SCRATCH

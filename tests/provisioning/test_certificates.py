@@ -58,6 +58,7 @@ PLAY = """
       vars:
         certificates_directory: "{{ playbook_dir }}/certs"
         certificates_names: "{{ names }}"
+        certificates_servers: "{{ servers | default({}) }}"
         certificates_days: "{{ days | default(397) }}"
     - name: Tell
       ansible.builtin.debug:
@@ -555,6 +556,48 @@ def test_a_renewal_keeps_the_ca_and_a_new_ca_is_said_loudly(files: Any, tmp_path
     handshake(files.folder, files.cert, files.key, "worker")
 
     assert "no more than 825" in " ".join(play(tmp_path, "-e", "days=900", code=2).split())
+
+
+def with_servers(*names: str) -> tuple[str, str]:
+    return "-e", json.dumps({"servers": {name: [name] for name in names}})
+
+
+def test_a_server_with_a_key_to_itself_comes_to_an_older_set(files: Any, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in files.folder.rglob("*.pem")}
+    assert "WARNING" not in play(tmp_path, *with_servers("callback", "redis"))
+    assert {path: path.read_bytes() for path in before} == before
+    assert "changed=0" in play(tmp_path, *with_servers("callback", "redis"), "-vvv")
+    callback = certificates.Files(files.folder, "callback")
+    keys = [path.read_bytes() for path in (files.key, files.folder / "redis-key.pem")]
+    assert callback.key.read_bytes() not in keys
+    assert stat.S_IMODE(callback.key.stat().st_mode) == 0o600
+    for name in ("callback", "localhost", "127.0.0.1"):
+        handshake(files.folder, callback.cert, callback.key, name)
+    for name in ("app", "redis"):
+        with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
+            handshake(files.folder, callback.cert, callback.key, name)
+
+
+def test_one_servers_certificate_is_renewed_and_no_other(files: Any, tmp_path: Path) -> None:
+    play(tmp_path, *with_servers("callback", "redis"))
+    callback = certificates.Files(files.folder, "callback")
+    callback.key.chmod(0o644)
+    before = {path: path.read_bytes() for path in files.folder.rglob("*.pem")}
+    play(tmp_path, *with_servers("callback", "redis"))
+    changed = {path.name for path in before if path.read_bytes() != before[path]}
+    assert changed == {"callback-cert.pem", "callback-key.pem"}
+
+
+def test_a_ca_that_may_not_sign_for_one_server_is_replaced_with_all_that_it_signed(
+    files: Any, tmp_path: Path
+) -> None:
+    play(tmp_path, *with_servers("callback"))
+    said = " ".join(play(tmp_path, *with_servers("callback", "worker")).split())
+    assert "is a new CA, as the old one may not sign for worker. Trust it again" in said
+    for server, name in (("", "app"), ("callback", "callback"), ("worker", "worker")):
+        pair = certificates.Files(files.folder, server)
+        handshake(files.folder, pair.cert, pair.key, name)
+    assert "changed=0" in play(tmp_path, *with_servers("callback", "worker"))
 
 
 def test_how_to_trust_the_ca_tells_what_it_may_sign(made: Made, tmp_path: Path) -> None:

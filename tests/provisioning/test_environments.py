@@ -228,13 +228,15 @@ def test_secrets_reach_the_app_alone_but_for_the_token_that_the_callback_shares_
 
 def test_mounts_are_single_and_never_the_repository_its_env_or_the_ca_key(declared: Declared) -> None:
     for environment, content in declared.items():
-        certificates = {
-            f"/app/certs/{name}.pem": f"<checkout>/certs/{name}.pem" for name in ("ca", "cert", "key")
-        }
         fakes = [(service, ("src",)) for service in FAKE.get(environment, ())]
         for service, folders in (("app", ("src", "tests")), ("callback", ("src",)), *fakes):
             mounts = [mount for mount in content["containers"][service]["mounts"] if mount["type"] == "bind"]
             found = {mount["target"]: mount["source"] for mount in mounts}
+            own = "" if service == "app" else f"{service}-"
+            certificates = {
+                f"/app/certs/{name}.pem": f"<checkout>/certs/{prefix}{name}.pem"
+                for name, prefix in (("ca", ""), ("cert", own), ("key", own))
+            }
             assert found == certificates | {f"/app/{folder}": f"<checkout>/{folder}" for folder in folders}
             for mount in mounts:
                 assert mount["read_only"] is True
@@ -295,6 +297,29 @@ def test_names_for_postgresql(given: dict[str, str], said: str) -> None:
 
 
 AWKWARD = "owner %@:/#$'\" space"
+
+
+def test_with_tls_the_servers_take_nothing_else_and_have_a_key_each(tmp_path: Path) -> None:
+    for content in declare(tmp_path, "-e", "postgres_tls=true redis_tls=true").values():
+        postgres, redis, app = (content["containers"][name] for name in ("postgres", "redis", "app"))
+        assert "-cssl=on" in postgres["command"]
+        networks = [
+            line for line in postgres["env"]["POSTGRES_HBA"].splitlines() if not line.startswith("local")
+        ]
+        assert [line.split() for line in networks] == [
+            ["host", "all", "postgres", "all", "reject"],
+            ["hostssl", "all", "all", "all", "scram-sha-256"],
+        ]
+        settings = redis["command"][redis["command"].index("redis-server") + 1 :]
+        assert tuple(settings[settings.index(name) + 1] for name in ("--port", "--tls-port")) == ("0", "6379")
+        assert app["env"]["POSTGRES_TLS"] == "true"
+        assert app["env"]["REDIS_URL"].startswith("rediss://app:")
+        assert "?" not in app["env"]["DATABASE_URL"] + app["env"]["REDIS_URL"]
+        # No text of a key is in a plan.
+        assert postgres["env"]["POSTGRES_TLS_KEY"] == "GIVEN-POSTGRES-TLS-KEY"
+        assert redis["env"]["REDIS_TLS_KEY"] == "GIVEN-REDIS-TLS-KEY"
+
+
 # What the plan leaves open: the owner of the checkout, and secrets.
 WIRED = """
 - hosts: all

@@ -14,7 +14,8 @@ import pytest
 import yaml
 from dotenv import dotenv_values
 
-from src.core.config import DatabaseAddress, OwnerSettings, load
+from src.core.config import OwnerSettings, load
+from src.core.database_address import DatabaseAddress
 from src.core.security.secret_strength import PLACEHOLDER
 from src.core.test_databases import policy
 from tests.by_path import ROOT

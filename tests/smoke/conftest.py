@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from src.accounts import secret_tokens
-from src.core.config import DatabaseAddress, OwnerSettings, Settings, load
+from src.core.config import OwnerSettings, Settings, load
+from src.core.database_address import DatabaseAddress
 from src.core.security.tls import client_context
 from src.models.account import Purpose
 
@@ -102,13 +103,14 @@ async def connect(address: DatabaseAddress) -> asyncpg.Connection:
         user=address.username,
         password=address.password,
         database=address.database,
+        ssl=address.tls,
     )
 
 
 @pytest.fixture
 async def database(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
     """The app's own role."""
-    connection = await connect(DatabaseAddress.parse(settings.app_database_url.get_secret_value()))
+    connection = await connect(settings.runtime)
     yield connection
     await connection.close()
 
@@ -138,7 +140,7 @@ async def register(settings: Settings) -> Account:
         user_id = registered.json()["id"]
         # The mail is in the app's log, which nothing in here can read: another token takes its place.
         token = secret_tokens.new()
-        database = await connect(DatabaseAddress.parse(settings.app_database_url.get_secret_value()))
+        database = await connect(settings.runtime)
         await database.execute(
             "INSERT INTO mailed_tokens (user_id, purpose, token_hash, expires_at) VALUES ($1, $2, $3, $4)",
             *(user_id, Purpose.VERIFY_EMAIL, secret_tokens.hashed(token)),

@@ -7,7 +7,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from src.core.config import DatabaseAddress, Settings
+from src.core.config import Settings
+from src.core.database_address import DatabaseAddress
 
 
 def status(process: Path) -> dict[str, str]:
@@ -68,13 +69,14 @@ def test_only_these_are_mounted() -> None:
     "statement", ["UPDATE provider_audit_logs SET action = ''", "DELETE FROM provider_audit_logs"]
 )
 async def test_app_cannot_change_the_audit_log(settings: Settings, statement: str) -> None:
-    address = DatabaseAddress.parse(settings.app_database_url.get_secret_value())
+    address = settings.runtime
     connection = await asyncpg.connect(
         host=address.host,
         port=address.port,
         user=address.username,
         password=address.password,
         database=address.database,
+        ssl=address.tls,
     )
     try:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):

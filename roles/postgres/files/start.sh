@@ -5,6 +5,12 @@
 set -eu
 printf '%s' "$POSTGRES_HBA" >"$1"
 shift
+if [ -n "${POSTGRES_TLS_KEY-}" ]; then
+    printf '%s\n' "$POSTGRES_TLS_CERT" >/tmp/postgresql-cert.pem
+    # PostgreSQL refuses a key that others can read.
+    (umask 077 && printf '%s\n' "$POSTGRES_TLS_KEY" >/tmp/postgresql-key.pem)
+    unset POSTGRES_TLS_KEY
+fi
 
 # Whether there is more than the databases of initdb: template1, template0 and postgres, by their numbers in pg_database.dat.
 has_database() {

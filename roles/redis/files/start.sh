@@ -7,7 +7,15 @@ set -eu
 umask 077
 sha256() { sha256sum | cut -d ' ' -f 1; }
 administrator=$(head -c 32 /dev/urandom | sha256)
-printf '%s\n' "export REDISCLI_AUTH=$administrator" 'exec redis-cli --user administrator "$@"' >/tmp/redis-admin
+socket=
+if [ -n "${REDIS_TLS_KEY-}" ]; then
+    # The administrator needs no TLS inside the container.
+    socket='-s /tmp/redis.sock'
+    printf '%s\n' "$REDIS_TLS_CERT" >/tmp/redis-cert.pem
+    printf '%s\n' "$REDIS_TLS_KEY" >/tmp/redis-key.pem
+    unset REDIS_TLS_KEY
+fi
+printf '%s\n' "export REDISCLI_AUTH=$administrator" "exec redis-cli $socket --user administrator \"\$@\"" >/tmp/redis-admin
 {
     echo 'user default off resetpass resetkeys resetchannels -@all'
     echo "user administrator on #$(printf '%s' "$administrator" | sha256) ~* &* +@all"

@@ -29,11 +29,10 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, NullPool, text
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from src.core import logs
 from src.core.config import ConfigurationError, OwnerSettings, load
-from src.core.database import sqlalchemy_url
+from src.core.database import engine_of
 from src.core.schema.revisions import MIGRATIONS, files, heads, require_known, require_one_head
 from src.core.schema.wait import DatabaseUnavailableError, wait_for_database
 
@@ -118,7 +117,7 @@ def _lock(connection: Connection) -> None:
 
 async def in_transaction(settings: OwnerSettings, work: Callable[[Connection], T]) -> T:
     """Run ``work`` as the owner, on one connection, in one transaction."""
-    engine = create_async_engine(sqlalchemy_url(settings.owner), poolclass=NullPool, hide_parameters=True)
+    engine = engine_of(settings.owner, poolclass=NullPool)
     try:
         async with engine.begin() as connection:
             return await connection.run_sync(work)

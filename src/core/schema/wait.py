@@ -9,12 +9,13 @@ and answers "wrong password" for a missing one, too. So that answer is believed 
 
 import asyncio
 import logging
+import ssl
 import time
 from collections.abc import Callable
 
 import asyncpg
 
-from src.core.config import DatabaseAddress
+from src.core.database_address import DatabaseAddress
 
 INTERVAL = 0.1
 CONNECT_TIMEOUT = 5.0
@@ -66,6 +67,11 @@ async def wait_for_database(
                     "run the environment's playbook, which sets both, and look at env/local.<env>.yml"
                 ) from None
             reason = "no such role yet, or a wrong password"
+        except ssl.SSLCertVerificationError as error:
+            raise DatabaseUnavailableError(
+                f"{variable}: {where}: the server's certificate is refused: {error.verify_message}; "
+                "run the environment's playbook, which gives it one of the CA in TLS_CA_FILE"
+            ) from None
         except NOT_YET as error:
             rejected_since = None
             reason = str(error) or type(error).__name__
@@ -90,5 +96,6 @@ async def _connect(address: DatabaseAddress) -> asyncpg.Connection:
         user=address.username,
         password=address.password,
         database=address.database,
+        ssl=address.tls,
         timeout=CONNECT_TIMEOUT,
     )

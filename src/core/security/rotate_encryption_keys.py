@@ -19,7 +19,7 @@ import asyncpg
 from asyncpg import Connection, Record
 
 from src.core import logs
-from src.core.config import ConfigurationError, DatabaseAddress, Settings, load
+from src.core.config import ConfigurationError, Settings, load
 from src.core.schema.wait import DatabaseUnavailableError, wait_for_database
 from src.core.security.encrypted_rows import COLUMNS, KEY_OF, TABLE, require_keys, rows_by_key
 from src.core.security.encryption import DecryptionError, Keyring
@@ -108,8 +108,7 @@ class Rotation:
 async def rotate(settings: Settings) -> bool:
     """Whether every row is under the first key now."""
     keyring = Keyring.parse(settings.encryption_key.get_secret_value())
-    address = DatabaseAddress.parse(settings.app_database_url.get_secret_value())
-    connection = await wait_for_database(address, "APP_DATABASE_URL", limit=10)
+    connection = await wait_for_database(settings.runtime, "APP_DATABASE_URL", limit=10)
     try:
         logger.info("Rows of %s by key: %s", TABLE, _listed(await rows_by_key(connection)))
         await require_keys(connection, keyring)

@@ -13,3 +13,11 @@ def client_context(ca_file: Path | None) -> ssl.SSLContext:
     if ca_file is not None:
         context.load_verify_locations(cafile=ca_file)
     return context
+
+
+def server_context(ca_file: Path | None) -> ssl.SSLContext:
+    """A context for PostgreSQL and Redis, which verifies certificate and host name.
+
+    It trusts our CA alone: no other one has a reason to sign for them. Without one it trusts the system's.
+    """
+    return ssl.create_default_context(cafile=ca_file)

@@ -20,6 +20,7 @@ import asyncpg
 from asyncpg import Connection
 
 from src.core.schema.migrate import LOCK
+from src.core.security.tls import server_context
 from src.core.test_databases.policy import RefusalError, Target, TestDatabaseError, read_target
 
 LOCK_TIMEOUT = "5s"
@@ -46,7 +47,7 @@ async def connect(
             user=target.user,
             password=target.password,
             database=database or target.database,
-            ssl=False,
+            ssl=server_context(target.ca_file) if target.tls else False,
             target_session_attrs="any",
             timeout=CONNECT_TIMEOUT,
             command_timeout=COMMAND_TIMEOUT,

@@ -8,7 +8,8 @@ ever sees the URL, the driver receives the parts one by one.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import NoReturn
 from urllib.parse import parse_qsl, quote, unquote
 
@@ -59,6 +60,8 @@ class Target:
     host: str
     port: int
     database: str
+    tls: bool = False
+    ca_file: Path | None = None
 
     @property
     def where(self) -> str:
@@ -84,7 +87,10 @@ def read_target(environ: Mapping[str, str]) -> Target:
     """The target, if layers 1 to 3 hold."""
     _exactly(environ, 1, "ENVIRONMENT", "testing")
     _exactly(environ, 2, "TESTING", "true")
-    return _read_url(_only_spelling(environ, 3, "DATABASE_URL"), environ)
+    target = _read_url(_only_spelling(environ, 3, "DATABASE_URL"), environ)
+    if not _tls(environ):
+        return target
+    return replace(target, tls=True, ca_file=Path(ca) if (ca := environ.get("TLS_CA_FILE")) else None)
 
 
 def read_identity(environ: Mapping[str, str]) -> str:
@@ -156,6 +162,16 @@ def _read_url(url: str, environ: Mapping[str, str]) -> Target:
         longest = NAME_BYTES - len(TEMPLATE_SUFFIX)
         raise RefusalError(3, f"the database name {_shown(database)} has more than {longest} bytes")
     return Target(user, password, host["host"].strip("[]"), port, database)
+
+
+def _tls(environ: Mapping[str, str]) -> bool:
+    """Whether the server speaks TLS; the URL may not say it, as it has no query string."""
+    if "POSTGRES_TLS" not in environ:
+        return False
+    value = _only_spelling(environ, 3, "POSTGRES_TLS")
+    if value not in ("true", "false"):
+        raise RefusalError(3, f"POSTGRES_TLS is {_shown(value)}, not exactly 'true' or 'false'")
+    return value == "true"
 
 
 def _ambiguous(what: str) -> NoReturn:

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from src.connections.audit import Action
 from src.connections.flows import LIFETIME, PURPOSE, FlowStore, _dump, _hash
 from src.core.config import Settings
+from src.core.redis import tls_arguments
 from src.core.security.encryption import Keyring
 from src.models import Provider, User
 from tests import factories
@@ -34,7 +35,7 @@ def answer_of(response: httpx.Response) -> tuple[int, dict[str, Any]]:
 @pytest.fixture
 async def raw(app_settings: Settings) -> AsyncIterator[Redis]:
     """Redis as an attacker sees it: bytes."""
-    client = Redis.from_url(app_settings.redis_url.get_secret_value())
+    client = Redis.from_url(app_settings.redis_url.get_secret_value(), **tls_arguments(app_settings))
     yield client
     await client.aclose()
 

@@ -7,11 +7,11 @@ from sqlalchemy.engine import URL
 from src.core.config import (
     CallbackSettings,
     ConfigurationError,
-    DatabaseAddress,
     OwnerSettings,
     Settings,
     load,
 )
+from src.core.database_address import DatabaseAddress
 from tests.properties import given, st
 
 

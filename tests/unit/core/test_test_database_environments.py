@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 import pytest
 
-from src.core.config import DatabaseAddress
 from src.core.database import sqlalchemy_url
+from src.core.database_address import DatabaseAddress
 from src.core.test_databases.policy import RefusalError, Target, read_target
 
 SEED = 9016

@@ -1,6 +1,7 @@
 """Layers 1 to 3 and the form of the identity: one row per clause, then generated cases."""
 
 import re
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -71,6 +72,20 @@ def test_testing_is_exact(value: str) -> None:
     error = refusal(GOOD | {"TESTING": value})
     assert error.layer == 2
     assert ascii(value) in str(error)
+
+
+@pytest.mark.parametrize("value", ["", "True", " true", "1", "require", "verify-full"])
+def test_tls_is_exact(value: str) -> None:
+    error = refusal(GOOD | {"POSTGRES_TLS": value})
+    assert error.layer == 3
+    assert ascii(value) in str(error)
+
+
+def test_tls_is_told_the_driver_beside_the_url() -> None:
+    assert not read_target(GOOD | {"POSTGRES_TLS": "false"}).tls
+    target = read_target(GOOD | {"POSTGRES_TLS": "true", "TLS_CA_FILE": "/app/certs/ca.pem"})
+    assert (target.tls, target.ca_file) == (True, Path("/app/certs/ca.pem"))
+    assert "'postgres_tls'" in str(refusal(GOOD | {"POSTGRES_TLS": "true", "postgres_tls": "false"}))
 
 
 @pytest.mark.parametrize(("layer", "name"), [(1, "ENVIRONMENT"), (2, "TESTING"), (3, "DATABASE_URL")])

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from src.core.security.tls import client_context
+from src.core.security.tls import client_context, server_context
 
 
 def make_ca(path: Path, name: str) -> Path:
@@ -62,3 +62,11 @@ def test_own_ca_is_added_to_the_systems(ours: Path) -> None:
 def test_unreadable_ca_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         client_context(tmp_path / "missing.pem")
+
+
+def test_postgresql_and_redis_are_trusted_by_our_ca_alone(ours: Path) -> None:
+    context = server_context(ours)
+    assert "unit test CA: ours" in trusted(context)
+    assert "unit test CA: system" not in trusted(context)
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
