@@ -6,10 +6,11 @@ import copy
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.by_path import ROOT
 from tests.verify import hardening
@@ -151,6 +152,10 @@ def label(name: str, value: str) -> Callable[[dict[str, Any], dict[str, Any]], N
         ),
         ("nothing of the host is mounted", label("checkout", "/elsewhere")),
         (
+            "nothing of the host is mounted",
+            lambda inspect, proc: inspect["Mounts"][1].update(Source="/home/me/dashtam/certs/key.pem"),
+        ),
+        (
             "ports are published on the loopback",
             host(PortBindings={"6379/tcp": [{"HostIp": "", "HostPort": "6379"}]}),
         ),
@@ -169,6 +174,34 @@ def test_each_fault_fails_its_check(
     fault(inspect, proc)
     (name,) = failed(inspect, proc)
     assert name.startswith(check)
+
+
+def created(node: Any) -> Iterator[dict[str, Any]]:
+    """The arguments of each task below this node that makes a container by the module itself."""
+    for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from created(value)
+    module = node.get("community.docker.docker_container", {}) if isinstance(node, dict) else {}
+    if "image" in module:
+        yield module
+
+
+def test_a_playbooks_own_container_is_confined_as_the_services_are() -> None:
+    """It is gone before anybody could look at it, so its declaration is judged."""
+    found = [
+        module
+        for path in (ROOT / "playbooks").rglob("*.yml")
+        if "collections" not in path.parts
+        for module in created(yaml.safe_load(path.read_text()))
+    ]
+    assert [module["name"] for module in found] == ["{{ app_container.name }}-restore"]
+    for module in found:
+        assert module["read_only"] is True
+        assert module["cap_drop"] == ["ALL"]
+        assert module["security_opts"] == ["no-new-privileges:true"]
+        assert module["init"] is True
+        assert module["memory"] == module["memory_swap"] == "{{ app_container.memory }}"
+        for limit, key in {"cpus": "cpu_quota", "pids_limit": "pids_limit", "nofile": "ulimits"}.items():
+            assert f"app_container.{limit}" in str(module[key])
 
 
 @pytest.mark.parametrize("arguments", [[], ["prod"], ["dev", "a", "b"]])
