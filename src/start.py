@@ -3,8 +3,9 @@
     python -m src.start [--reload]
 
 The process that serves requests is a new program in the same process: its environment has no owner's
-credentials, and neither has its memory. The container's own environment keeps them: whoever runs code in the
-container can read them there. ``--reload`` restarts it when a file of the source changes.
+credentials, and neither has its memory. The container's own environment keeps them, for the next start and
+for commands that a person runs there; the kernel keeps what serves requests from reading it
+(:mod:`src.core.security.landlock`). ``--reload`` restarts it when a file of the source changes.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from src.core.schema.revisions import heads
 from src.core.schema.wait import DatabaseUnavailableError, wait_for_database
 from src.core.security.encrypted_rows import require_keys
 from src.core.security.encryption import Keyring
+from src.core.security.landlock import keep_to_itself
 from src.core.web.server import command_line, uvicorn_options
 
 MIGRATE = "src.core.schema.migrate"
@@ -88,6 +90,8 @@ def main() -> NoReturn:
     except (ConfigurationError, DatabaseUnavailableError) as error:
         fail(error)
     environment = {name: value for name, value in os.environ.items() if name not in OWNERS_VARIABLES}
+    if not keep_to_itself():
+        logger.warning("This kernel has no Landlock: the app could read the owner's DATABASE_URL in /proc")
     command = [sys.executable, "-m", "uvicorn", "src.main:create_app", *command_line(options)]
     os.execve(sys.executable, command, environment)  # noqa: S606 - no shell is wanted
 
