@@ -41,6 +41,10 @@ options:
     description: What C(container_compare) returned as C(turn).
     type: int
     required: true
+  engine:
+    description: What C(container_compare) returned as C(engine). Another engine is left alone.
+    type: str
+    default: ""
   hash_label:
     description: The label that will hold a declaration's hash.
     type: str
@@ -81,6 +85,7 @@ class ActionModule(ActionBase):
                 "states": {"type": "list", "elements": "dict", "required": True},
                 "labels": {"type": "dict", "required": True},
                 "turn": {"type": "int", "required": True},
+                "engine": {"type": "str", "default": ""},
                 "hash_label": {"type": "str", "required": True},
                 "project": {"type": "dict", "required": True},
                 "log": {"type": "dict", "required": True},
@@ -101,7 +106,9 @@ class ActionModule(ActionBase):
                         engine_containers.start(api, spec["name"])
                     else:
                         with _new_volumes(api, spec):
-                            engine_containers.replace(api, spec, labels, arguments["log"])
+                            engine_containers.replace(
+                                api, spec, labels, arguments["log"], arguments["labels"]
+                            )
             except engine.EngineError as error:
                 return f"{spec['name']}: {container_redact(str(error), specs)}"
             return ""
@@ -110,6 +117,8 @@ class ActionModule(ActionBase):
             if specs and turn.number != arguments["turn"]:
                 return result | {"problem": OVERTAKEN}
             if specs:
+                with engine.client() as api:
+                    engine.require_same(api, arguments["engine"])
                 turn.begin()
             with ThreadPoolExecutor(max_workers=AT_A_TIME) as pool:
                 problems = [problem for problem in pool.map(apply, specs) if problem]

@@ -103,6 +103,9 @@ seconds:
 turn:
   description: How many changes of these containers were begun before, for C(container_apply).
   type: int
+engine:
+  description: The engine's identity, where containers differ; for C(container_apply).
+  type: str
 survey:
   description: What the lookup C(docker_survey) returns, each declared container with its C(Drift).
   type: dict
@@ -158,6 +161,9 @@ class ActionModule(ActionBase):
                 found["processors"] = client.info()["NCPU"]
             compared = self._compare(found, arguments)
             seconds = look.seconds()
+            if compared.get("differing"):
+                # For those who will change something; an engine that is only compared need not be asked.
+                compared["engine"] = client.info().get("ID") or ""
         ready = set(seconds) == {spec["name"] for spec in specs} and not compared.pop("differing", True)
         answer = {"changed": False, "ready": ready, "seconds": seconds, "turn": number}
         return result | compared | answer | {"ansible_facts": facts}

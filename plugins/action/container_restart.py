@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.dashtam.stack.plugins.module_utils import engine, progress
+from ansible_collections.dashtam.stack.plugins.module_utils import engine, lock, progress
 
 DOCUMENTATION = """
 name: container_restart
@@ -19,6 +19,10 @@ options:
     description: Names of the containers.
     type: list
     elements: str
+    required: true
+  lock:
+    description: The labels whose containers one run at a time changes, as for C(container_apply).
+    type: dict
     required: true
 """
 
@@ -40,11 +44,14 @@ class ActionModule(ActionBase):
         """Return the module-like result."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, arguments = self.validate_argument_spec(
-            argument_spec={"names": {"type": "list", "elements": "str", "required": True}}
+            argument_spec={
+                "names": {"type": "list", "elements": "str", "required": True},
+                "lock": {"type": "dict", "required": True},
+            }
         )
         names = arguments["names"]
         if names and not self._task.check_mode:
-            with ThreadPoolExecutor(max_workers=len(names)) as pool:
+            with lock.exclusive(arguments["lock"]), ThreadPoolExecutor(max_workers=len(names)) as pool:
                 list(pool.map(_restart, names))
         return result | {"changed": bool(names), "restarted": names}
 

@@ -28,6 +28,10 @@ options:
         asked twice at the same time makes two networks of one name.
     type: dict
     required: true
+  engine:
+    description: What C(container_compare) returned as C(engine). Another engine is left alone.
+    type: str
+    default: ""
 """
 
 RETURN = """
@@ -62,10 +66,12 @@ class ActionModule(ActionBase):
             argument_spec={
                 "networks": {"type": "list", "elements": "dict", "required": True, "options": OPTIONS},
                 "lock": {"type": "dict", "required": True},
+                "engine": {"type": "str", "default": ""},
             }
         )
         wanted = {network["name"]: network for network in arguments["networks"]}
         with lock.exclusive(arguments["lock"]), engine.client() as client:
+            engine.require_same(client, arguments["engine"])
             found = {each["Name"]: each for each in client.networks() if each["Name"] in wanted}
             for name, has in found.items():
                 if (has["Labels"] or {}) != wanted[name]["labels"]:

@@ -7,13 +7,17 @@ dump     pg_dump's custom format into `<directory>/<name>-<UTC time>.dump` (0600
          (`sha256sum -c` reads it). The dump is read back through pg_restore to its last byte before it gets
          its name: a dump with a name is a whole one.
 check    Whether a file is a whole dump of this very database, as its checksum says. Changes nothing.
+reference
+         Makes an empty database, `<database>_reference`, with the owner, privileges, settings and extensions
+         of the present one. The application's migrations make of it what a restored one is compared with.
 beside   Checks it and restores it into `<database>_restoring`, as a role that can do nothing else, and
-         compares: every table is in the dump with its rows, and each has as many as the dump. A failure
-         leaves nothing. Owner, privileges and settings are those of the present database; all that is in
-         the new one belongs to its owner.
+         compares: every table is in the dump with its rows, and each has as many as the dump. With a
+         reference, what runs by itself must be in that, too. A failure leaves nothing. Owner, privileges and
+         settings are those of the present database; all that is in the new one belongs to its owner.
+compare  What was restored has exactly what the reference has: tables, what runs by itself, privileges.
 replace  Swaps the two by name in one transaction and drops the old one. Its sessions are ended for that:
          stop what reconnects.
-discard  Removes what is left of `beside`.
+discard  Removes what is left of `beside` and `reference`.
 """
 
 from __future__ import annotations
@@ -21,14 +25,17 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.dashtam.stack.plugins.module_utils import postgres_restore, private_files
+from ansible_collections.dashtam.stack.plugins.module_utils import lock, postgres_restore, private_files
 from ansible_collections.dashtam.stack.plugins.module_utils.interruption import interruptible
 from ansible_collections.dashtam.stack.plugins.module_utils.postgres_server import Problem, Server
 
@@ -37,7 +44,9 @@ MAGIC = b"PGDMP"
 OPERATIONS: dict[str, list[str]] = {
     "dump": ["directory", "name"],
     "check": ["file"],
+    "reference": [],
     "beside": ["file"],
+    "compare": ["file"],
     "replace": [],
     "discard": [],
 }
@@ -72,6 +81,21 @@ def dump(server: Server, database: str, folder: Path, name: str) -> dict[str, An
 
 def sums_of(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[FileIO]:
+    """Open a dump. Raises Problem if it is no file that can be read."""
+    try:
+        # A pipe or a terminal would be waited for.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise Problem(f"{path} is no file")
+        # Without a buffer, as the programs that it is fed to move its position.
+        file = path.open("rb", buffering=0)
+    except OSError as error:
+        raise Problem(f"{path} cannot be read: {error.strerror}") from None
+    with file:
+        yield file
 
 
 def check(
@@ -121,6 +145,16 @@ def restore_beside(
     return rows
 
 
+def compare(server: Server, database: str, path: Path) -> None:
+    """Raise Problem unless what was restored from a dump has exactly what the reference has."""
+    try:
+        postgres_restore.compare(server, database)
+    except Problem as problem:
+        raise Problem(
+            f"{path} is not a dump of this application, {database} is as it was: {problem}"
+        ) from None
+
+
 class ActionModule(ActionBase):
     """Run one operation; see the module's description."""
 
@@ -139,6 +173,7 @@ class ActionModule(ActionBase):
                 "name": {"type": "str"},
                 "file": {"type": "str"},
                 "unverified": {"type": "bool", "default": False},
+                "lock": {"type": "dict", "default": {}},
             },
             required_if=[("operation", name, needed) for name, needed in OPERATIONS.items() if needed],
         )
@@ -146,7 +181,7 @@ class ActionModule(ActionBase):
             return result | {"skipped": True, "changed": False}
         message = "interrupted"
         try:
-            with interruptible():
+            with interruptible(), lock.exclusive(args["lock"]) if args["lock"] else nullcontext():
                 return result | self._operate(args)
         except Problem as problem:
             message = str(problem)
@@ -159,6 +194,9 @@ class ActionModule(ActionBase):
         server, database, operation = Server(args["container"]), args["database"], args["operation"]
         if operation == "dump":
             return dump(server, database, Path(args["directory"]), args["name"])
+        if operation == "reference":
+            postgres_restore.make_reference(server, database)
+            return {"changed": False}
         if operation == "replace":
             postgres_restore.replace(server, database)
             return {"changed": True}
@@ -166,8 +204,10 @@ class ActionModule(ActionBase):
             postgres_restore.discard(server, database)
             return {"changed": False}
         path = Path(args["file"])
-        # Without a buffer, as the programs that it is fed to move its position.
-        with path.open("rb", buffering=0) as dump_file:
+        if operation == "compare":
+            compare(server, database, path)
+            return {"changed": False}
+        with opened(path) as dump_file:
             if operation == "check":
                 rows, _ = check(server, database, path, dump_file, args["unverified"])
             else:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible import constants as C
 from ansible.errors import AnsibleLookupError
 
 try:
@@ -29,6 +31,8 @@ class EngineError(AnsibleLookupError):
     """
 
 
+OTHER_ENGINE = """\
+{host} is another Docker engine now than the one that was inspected. Nothing was touched. Run this again."""
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 
 
@@ -59,12 +63,26 @@ def address() -> Address:
     """Find the engine that the docker client would use, by DOCKER_HOST, a context, or the default socket.
 
     Modules know DOCKER_HOST alone, and the SDK follows contexts only from version 7.2 on: without this they
-    would use different engines.
+    would use different engines. A run of Ansible keeps the first answer: `docker context use` in another
+    terminal must not let it change another engine than the one that it has inspected.
 
     :raises EngineError: there is no such context.
     """
     if host := os.environ.get("DOCKER_HOST"):
         return Address(host, "DOCKER_HOST")
+    # Ansible's folder for this run, of which all of its processes know.
+    kept = Path(C.DEFAULT_LOCAL_TMP, "dashtam.stack-engine.json")
+    with contextlib.suppress(OSError):
+        return Address(**json.loads(kept.read_text(encoding="utf-8")))
+    found = _by_context()
+    with contextlib.suppress(OSError):
+        part = kept.with_suffix(f".{os.getpid()}")
+        part.write_text(json.dumps(asdict(found)), encoding="utf-8")
+        part.replace(kept)
+    return found
+
+
+def _by_context() -> Address:
     folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
     name, given_by = os.environ.get("DOCKER_CONTEXT"), "DOCKER_CONTEXT"
     if not name:
@@ -109,6 +127,16 @@ def connect(timeout: float = 60, version: str = "auto") -> docker.APIClient:
     """
     environment = os.environ | address().environment
     return docker.from_env(timeout=timeout, version=version, environment=environment).api
+
+
+def require_same(api: docker.APIClient, identity: str) -> None:
+    """Compare an engine's identity with that of the one that was inspected.
+
+    :param identity: what `/info` said of that one as ID; empty if nobody asked.
+    :raises EngineError: it is another one.
+    """
+    if identity and api.info().get("ID") != identity:
+        raise EngineError(OTHER_ENGINE.format(host=address().host))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from ansible_collections.dashtam.stack.plugins.module_utils.quantities import (
     in_bytes,
     in_seconds,
 )
+from ansible_collections.dashtam.stack.plugins.module_utils.survey import carries
 from docker.errors import APIError, NotFound
 from docker.types import Healthcheck, LogConfig, Ulimit
 
@@ -111,20 +112,25 @@ def start(api: docker.APIClient, name: str) -> None:
 
 
 def replace(
-    api: docker.APIClient, spec: Mapping[str, Any], labels: Mapping[str, str], log: Mapping[str, Any]
+    api: docker.APIClient,
+    spec: Mapping[str, Any],
+    labels: Mapping[str, str],
+    log: Mapping[str, Any],
+    own: Mapping[str, str],
 ) -> None:
     """Put a new container in the place of the one that has the declaration's name, if there is one.
 
     The old one is stopped once the new one exists, and removed once the new one has started. If the engine
     refuses, the old one is as it was, started again where it ran.
 
+    :param own: the labels, with their values, by which what a killed run has left is ours to remove.
     :raises docker.errors.APIError: the engine refuses.
     """
     name = spec["name"]
     following, previous = NEXT.format(name), PREVIOUS.format(name)
     # What a run that was killed has left.
     for left in (following, previous):
-        _discard(api, left, labels)
+        _discard(api, left, own)
     engine_volumes.own(api, spec, following, labels)
     created = create(api, spec, following, labels, log)
     found = None
@@ -163,10 +169,10 @@ def _start_or_discard(api: docker.APIClient, created: str) -> None:
 
 
 def _discard(api: docker.APIClient, name: str, labels: Mapping[str, str]) -> None:
-    """Remove a container of this name if it carries our labels; the hash may be another declaration's."""
+    """Remove a container of this name if it carries our labels with their values."""
     try:
-        found = api.inspect_container(name)["Config"]["Labels"] or {}
+        found = api.inspect_container(name)["Config"]["Labels"]
     except NotFound:
         return
-    if set(labels) <= set(found):
+    if carries(found, labels):
         api.remove_container(name, v=True, force=True)

@@ -1,4 +1,4 @@
-"""A dump restored into a database beside the present one, and the exchange of the two.
+"""A dump restored into a database beside the present one, its comparison, and the exchange of the two.
 
 A dump is a program. It runs here as a role made for this one restore, which owns the new database and nothing
 else and is no superuser: a dump that runs a program, changes a role or reads a file of the server fails. That
@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from typing import IO
 
+from ansible_collections.dashtam.stack.plugins.module_utils import postgres_behaviour
 from ansible_collections.dashtam.stack.plugins.module_utils.postgres_server import Problem, Server, quoted
 
 SWAP_ATTEMPTS = 10
@@ -34,6 +35,10 @@ SELECT format(CASE WHEN setrole = 0 THEN 'ALTER DATABASE %1$I SET %3$s TO %4$s'
 FROM pg_db_role_setting JOIN pg_database ON pg_database.oid = setdatabase, unnest(setconfig) AS setting
 WHERE datname = :'present';
 """
+PRESENT_EXTENSIONS = """
+SELECT format('CREATE EXTENSION IF NOT EXISTS %I', extname)
+FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE nspname = 'public';
+"""
 OWNER = "SELECT quote_ident(pg_get_userbyid(datdba)) FROM pg_database WHERE datname = :'present';"
 # Those of the dump that the present database has: no dump brings in another one.
 EXTENSIONS = r"""
@@ -57,6 +62,27 @@ def beside(database: str) -> str:
     return f"{database}_restoring"
 
 
+def reference(database: str) -> str:
+    """Return the name of the database that a restored one is compared with."""
+    return f"{database}_reference"
+
+
+def make_reference(server: Server, database: str) -> None:
+    """Make an empty database with the owner, privileges, settings and extensions of the present one."""
+    new = reference(database)
+    _want(server, database)
+    server.drop(new)
+    server.sql("postgres", f"CREATE DATABASE {quoted(new)} TEMPLATE template0")
+    server.sql(new, *server.query(database, PRESENT_EXTENSIONS).splitlines())
+    statements = server.query(database, LIKE_THE_PRESENT, present=database, new=new)
+    server.sql("postgres", *statements.splitlines())
+
+
+def _want(server: Server, database: str) -> None:
+    if not server.has(database):
+        raise Problem(f"there is no database {database} to replace; start the environment first")
+
+
 def restore_beside(
     server: Server, database: str, dump_file: IO[bytes], rows: dict[str, int], extensions: list[str]
 ) -> None:
@@ -65,12 +91,12 @@ def restore_beside(
     :param rows: the number of rows of each table that the dump holds.
     :param extensions: the extensions that the dump names.
 
-    Raises Problem if it cannot be restored completely; nothing is left then.
+    Raises Problem if it cannot be restored completely, or brings along what runs by itself and is not in the
+    reference, where there is one; nothing is left then.
     """
-    if not server.has(database):
-        raise Problem(f"there is no database {database} to replace; start the environment first")
+    _want(server, database)
     new, password = beside(database), secrets.token_hex(16)
-    discard(server, database)
+    _discard_restored(server, database)
     try:
         # A superuser until it can log in, as its extensions may require one.
         server.sql("postgres", f"CREATE ROLE {quoted(new)} SUPERUSER NOLOGIN")
@@ -84,6 +110,10 @@ def restore_beside(
         restorer = Server(server.container, new, password)
         restorer.restore(new, dump_file)
         _compare(restorer, new, rows)
+        # Before the owner's migrations could set it off.
+        if server.has(reference(database)):
+            wanted = postgres_behaviour.programs(server, reference(database))
+            postgres_behaviour.refuse_more(postgres_behaviour.programs(restorer, new), wanted)
         restorer.sql(new, "ANALYZE")
         # The dump may have set a search path, in which the administrator would find other functions.
         server.sql("postgres", f"ALTER DATABASE {quoted(new)} RESET ALL")
@@ -92,7 +122,7 @@ def restore_beside(
         statements = server.query(database, LIKE_THE_PRESENT, present=database, new=new)
         server.sql("postgres", *statements.splitlines(), f"DROP ROLE {quoted(new)}")
     except BaseException:
-        discard(server, database)
+        _discard_restored(server, database)
         raise
 
 
@@ -108,6 +138,17 @@ def _compare(server: Server, new: str, rows: dict[str, int]) -> None:
             raise Problem(f"{table} has {restored[table]} rows where the dump has {count}")
 
 
+def compare(server: Server, database: str) -> None:
+    """Compare what was restored, and then migrated, with the reference.
+
+    Views that nobody but the owner may read are no difference.
+
+    Raises Problem with what differs.
+    """
+    wanted = postgres_behaviour.everything(server, reference(database))
+    postgres_behaviour.refuse_other(postgres_behaviour.everything(server, beside(database)), wanted)
+
+
 def replace(server: Server, database: str) -> None:
     """Put the restored database in the place of the present one. Raises Problem; nothing has changed then."""
     new, old = beside(database), f"{database}_before_restore"
@@ -119,6 +160,11 @@ def replace(server: Server, database: str) -> None:
 
 def discard(server: Server, database: str) -> None:
     """Remove what is left of a restore, if anything is."""
+    _discard_restored(server, database)
+    server.drop(reference(database))
+
+
+def _discard_restored(server: Server, database: str) -> None:
     server.drop(beside(database))
     server.sql("postgres", f"DROP ROLE IF EXISTS {quoted(beside(database))}")
 

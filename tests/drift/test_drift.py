@@ -542,7 +542,10 @@ def network_changed() -> list[str]:
 
 
 def test_what_was_changed_in_running_environments(
-    api: docker.APIClient, declared: dict[str, Any], tmp_path: Path
+    api: docker.APIClient,
+    declared: dict[str, Any],
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     lines = [
         *containers_changed(api, tmp_path),
@@ -552,6 +555,7 @@ def test_what_was_changed_in_running_environments(
         *network_changed(),
     ]
     assert drift() == lines
+    record_property("cases", sum(LEFT not in line for line in lines))
 
     answer = json.loads(play(*EVERY, "playbooks/drift.yml", "-e", "drift_format=json", code=3))
     assert answer["compared"] == [DEV, TEST, CI]

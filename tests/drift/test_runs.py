@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 
 import docker
@@ -13,6 +14,7 @@ import yaml
 from tests.by_path import ROOT
 from tests.drift import debugger
 from tests.provisioning import playbook
+from tests.verify.rounds import rounds
 
 COPY = "dashtam_instance=runs dashtam_port_offset=580"
 DEV = ("-e", COPY, "playbooks/dev.yml")
@@ -47,13 +49,14 @@ def as_declared() -> None:
     assert states() == {f"runs-dev-{name}": "running" for name in names}
 
 
-def killed(process: subprocess.Popen[str]) -> str:
-    """Kill a run, not its workers, once it has begun to change containers."""
+def killed(process: subprocess.Popen[str], after: str = "  container ", seconds: float = 0) -> str:
+    """Kill a run, not its workers, once it has said this and so much time has passed."""
     assert process.stdout is not None
     printed = ""
     for line in process.stdout:
         printed += line
-        if line.startswith("  container "):
+        if line.startswith(after):
+            time.sleep(seconds)
             process.kill()
             break
     process.stdout.close()
@@ -239,21 +242,86 @@ def test_tls_is_verified_and_nothing_else_is_accepted() -> None:
     as_declared()
 
 
+USERS = "SELECT string_agg(email, ',' ORDER BY email) FROM users"
+
+
+@pytest.fixture(scope="module")
+def restore(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """Put back a dump in which is one user."""
+    folder = tmp_path_factory.mktemp("dumps")
+    psql("TRUNCATE users CASCADE")
+    psql("INSERT INTO users (email, password_hash, name) VALUES ('kept@x.org', 'hash', 'Ann')")
+    playbook.finish(
+        playbook.start(
+            "-e", COPY, "playbooks/backup.yml", "--limit", "dev", "-e", f"backup_directory={folder}"
+        )
+    )
+    (dump,) = folder.glob("*.dump")
+    directory = f"backup_source={dump} backup_directory={folder}"
+    return ("-e", COPY, "playbooks/restore.yml", "--limit", "dev", "-e", directory)
+
+
+def until(process: subprocess.Popen[str], said: str) -> None:
+    assert process.stdout is not None
+    assert any(line.startswith(said) for line in process.stdout)
+
+
+def test_a_run_waits_for_a_restore(restore: tuple[str, ...]) -> None:
+    """It would start the app, and the app would write into a database that is about to go."""
+    psql("UPDATE users SET email = 'lost@x.org'")
+    restoring = playbook.start(*restore)
+    until(restoring, "Restoring ")
+    meanwhile = playbook.start(*DEV, "-e", "LOG_LEVEL=DEBUG")
+    printed, _ = restoring.communicate()
+    assert restoring.returncode == 0, printed
+    assert meanwhile.poll() is None
+    said, _ = meanwhile.communicate()
+    assert meanwhile.returncode == 0 or OVERTAKEN in said, said
+    assert "Another run is changing these containers. Waiting for it to end ..." in said
+    assert psql(USERS) == "kept@x.org\n"
+    playbook.finish(playbook.start(*DEV))
+    as_declared()
+
+
 def started() -> dict[str, str]:
     client = docker.from_env()
     found = client.containers.list(filters={"label": "dashtam.instance=runs"})
     return {container.name: container.attrs["State"]["StartedAt"] for container in found}
 
 
-def test_a_run_killed_while_it_replaces_containers_is_healed_by_the_next() -> None:
-    killed(playbook.start(*DEV, "-e", "LOG_LEVEL=DEBUG"))
+@pytest.mark.parametrize("seconds", [kill / 2 for kill in rounds(1, 8)])
+def test_a_restore_killed_half_way_is_healed_by_the_next(restore: tuple[str, ...], seconds: float) -> None:
+    psql("UPDATE users SET email = 'before@x.org'")
+    killed(playbook.start(*restore), "Replacing ", seconds)
+    # At once: a worker may still be at it.
+    playbook.finish(playbook.start(*DEV))
+    assert psql(USERS) in ("before@x.org\n", "kept@x.org\n")
+    playbook.finish(playbook.start(*restore))
+    assert psql(USERS) == "kept@x.org\n"
+    as_declared()
+
+
+@pytest.mark.parametrize("seconds", [1.2 + kill / 2 for kill in rounds(1, 4)])
+def test_a_down_killed_half_way_is_healed_by_the_next(seconds: float) -> None:
+    process = playbook.start("-e", COPY, "playbooks/down.yml", "--limit", "dev")
+    time.sleep(seconds)
+    process.kill()
+    process.communicate()
+    playbook.finish(playbook.start(*DEV))
+    as_declared()
+
+
+@pytest.mark.parametrize("seconds", [kill / 2 for kill in rounds(1, 3)])
+def test_a_run_killed_while_it_replaces_containers_is_healed_by_the_next(seconds: float) -> None:
+    killed(playbook.start(*DEV, "-e", "LOG_LEVEL=DEBUG"), seconds=seconds)
     # At once: the worker of the killed run is still at it.
     playbook.finish(playbook.start(*DEV))
     as_declared()
 
 
-def test_a_run_killed_while_it_creates_containers_is_healed_by_the_next() -> None:
+@pytest.mark.parametrize("seconds", [kill / 2 for kill in rounds(1, 3)])
+def test_a_run_killed_while_it_creates_containers_is_healed_by_the_next(seconds: float) -> None:
     clean()
-    killed(playbook.start(*DEV))
+    killed(playbook.start(*DEV), seconds=seconds)
     playbook.finish(playbook.start(*DEV))
     as_declared()

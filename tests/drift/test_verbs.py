@@ -23,6 +23,7 @@ import docker
 import pytest
 
 from tests import collection
+from tests.by_path import load
 from tests.provisioning import clean_plan, playbook
 
 pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="no make on this machine")
@@ -97,6 +98,22 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     client.remove_volume(f"{FIRST}_data")
     client.remove_network(f"{SECOND}-test-network")
     client.remove_image(image)
+    client.close()
+
+
+def test_what_a_killed_run_left_is_told_from_somebody_elses(checkout: Checkout) -> None:
+    engine_containers = load("plugins/module_utils/engine_containers.py")
+    client = docker.APIClient()
+    ours = {"dashtam.instance": SECOND, "dashtam.environment": "dev"}
+    name = f"{SECOND}-dev-app"
+    theirs = client.inspect_container(name)["Id"]
+    # The same labels, but of another environment.
+    engine_containers._discard(client, name, ours | {"dashtam.environment": "test"})
+    assert client.inspect_container(name)["Id"] == theirs
+    left = client.create_container(client.inspect_container(name)["Image"], ["/none"], labels=ours)
+    engine_containers._discard(client, left["Id"], ours)
+    with pytest.raises(docker.errors.NotFound):
+        client.inspect_container(left["Id"])
     client.close()
 
 

@@ -1,12 +1,22 @@
 """A database of the application with rows in it, its dumps, and their restore as the playbook does it."""
 
-import subprocess
-import sys
+import asyncio
+import hashlib
+import os
+import shlex
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-from tests.by_path import ROOT, load
+from sqlalchemy.exc import SQLAlchemyError
+from src.core.wait import DatabaseUnavailableError
+
+from src.core.config import ConfigurationError, OwnerSettings
+from src.core.config import load as load_settings
+from src.core.init_db import init_db as initialise
+from tests.by_path import load
 from tests.guard.scratch import Database
 
 archive = load("plugins/action/postgres_archive.py")
@@ -34,19 +44,21 @@ PROGRAM = "COPY (SELECT 1) TO PROGRAM 'touch /tmp/run-by-the-dump'"
 
 
 def init_db(database: Database, name: str) -> str:
-    """What the command says where it fails; nothing where the database is right."""
+    """What `python -m src.core.init_db` says where it fails; nothing where the database is right.
+
+    In this process: starting Python takes longer than all that it does.
+    """
     environ = {
         name_: f"{url.rpartition('/')[0]}/{name}" for name_, url in database.environ.items() if "URL" in name_
     }
-    run = subprocess.run(
-        [sys.executable, "-m", "src.core.init_db"],
-        cwd=ROOT,
-        env={"PATH": database.environ["PATH"]} | environ,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    return run.stderr + run.stdout if run.returncode else ""
+    with mock.patch.dict(os.environ, environ):
+        settings = load_settings(OwnerSettings)
+    try:
+        # In a thread of its own, because a test may be inside a loop already.
+        with ThreadPoolExecutor(1) as thread:
+            return "; ".join(thread.submit(asyncio.run, initialise(settings)).result())
+    except (ConfigurationError, DatabaseUnavailableError, SQLAlchemyError) as error:
+        return str(error).splitlines()[0]
 
 
 @dataclass
@@ -63,30 +75,49 @@ class Portfolio:
         assert code == 0, output.decode()
         return str(output.decode().strip())
 
+    def sh(self, script: str) -> bytes:
+        """What a script prints, run as the administrator inside."""
+        code, output = self.database.server.container.exec_run(
+            ["sh", "-ec", script], user="postgres", demux=True
+        )
+        assert code == 0, output[1]
+        return bytes(output[0] or b"")
+
     def dump(self, *options: str, source: str = NAME) -> Path:
-        """By pg_dump itself; with the name of the portfolio in it, whichever database it is of."""
-        path = self.folder / "portfolio.dump"
-        command = ["pg_dump", "-U", "postgres", "-Fc", *options, "-d", source]
-        code, output = self.database.server.container.exec_run(command, user="postgres")
-        assert code == 0, output.decode(errors="replace")
-        path.write_bytes(output)
+        """By pg_dump itself; with the name of the portfolio, whichever database it is of."""
+        return self.written(self.sh(shlex.join(["pg_dump", "-Fc", *options, "-d", source])))
+
+    def written(self, data: bytes) -> Path:
+        """A dump that nobody has made a checksum of."""
+        path = self.folder / f"{NAME}.dump"
+        archive.sums_of(path).unlink(missing_ok=True)
+        path.write_bytes(data)
+        return path
+
+    def summed(self, data: bytes) -> Path:
+        """A whole dump's file with its checksum, in which something is different since."""
+        whole = self.dump()
+        digest = hashlib.sha256(whole.read_bytes()).hexdigest()
+        path = self.written(data)
+        archive.sums_of(path).write_text(f"{digest}  {path.name}\n")
         return path
 
     def of_another(
-        self, *statements: str, template: str = "template0", options: tuple[str, ...] = ()
+        self, *statements: str, template: str = "template0", options: tuple[str, ...] = (), create: str = ""
     ) -> Path:
-        """A dump of a database that has this very name."""
-        self.psql(f"ALTER DATABASE {NAME} RENAME TO kept", "postgres")
-        try:
-            self.psql(f"CREATE DATABASE {NAME} TEMPLATE {template.replace(NAME, 'kept')}", "postgres")
-            try:
-                for statement in statements:
-                    self.psql(statement)
-                return self.dump(*options)
-            finally:
-                self.psql(f"DROP DATABASE {NAME} WITH (FORCE)", "postgres")
-        finally:
-            self.psql(f"ALTER DATABASE kept RENAME TO {NAME}", "postgres")
+        """A dump of a database that has this very name; its length keeps the header's form."""
+        other = "another__"
+        assert len(other) == len(NAME)
+        commands = " ".join(f"-c {shlex.quote(statement)}" for statement in statements)
+        psql = "psql -qAtX -v ON_ERROR_STOP=1"
+        script = f"""
+            dropdb --if-exists {other}
+            {psql} -d postgres -c {shlex.quote(f"CREATE DATABASE {other} TEMPLATE {template} {create}")}
+            {f"{psql} -d {other} {commands} >&2" if statements else ""}
+            {shlex.join(["pg_dump", "-Fc", *options, "-d", other])}
+            dropdb {other}
+        """
+        return self.written(self.sh(script).replace(other.encode(), NAME.encode()))
 
     def altered(self, *statements: str, options: tuple[str, ...] = ()) -> Path:
         """A dump of a copy of the portfolio that something was done to."""
@@ -94,11 +125,13 @@ class Portfolio:
 
     def restore(self, path: Path, unverified: bool = True) -> None:
         """As the playbook does it. Raises Problem."""
-        with path.open("rb", buffering=0) as file:
+        with archive.opened(path) as file:
             archive.restore_beside(self.engine, NAME, path, file, unverified)
         try:
-            if said := init_db(self.database, f"{NAME}_restoring"):
+            if said := init_db(self.database, archive.postgres_restore.beside(NAME)):
                 raise archive.Problem(said)
+            archive.compare(self.engine, NAME, path)
             archive.postgres_restore.replace(self.engine, NAME)
         finally:
-            archive.postgres_restore.discard(self.engine, NAME)
+            # Not the reference, which is the same for all.
+            self.engine.drop(archive.postgres_restore.beside(NAME))

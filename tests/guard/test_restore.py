@@ -1,7 +1,8 @@
 """Dumps that must not replace a database, and harmless ones that must: the application's own schema.
 
 What the playbook does is done here with the same parts: the dump is restored beside, the result is migrated
-and compared with the models by `python -m src.core.init_db`, and only then it replaces the present database.
+and compared with the models by `python -m src.core.init_db` and with a reference, and only then it replaces
+the present database.
 """
 
 import contextlib
@@ -14,17 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.by_path import ROOT
-from tests.guard.portfolio import (
-    AUDITED,
-    CONTENT,
-    FINGERPRINT,
-    NAME,
-    PROGRAM,
-    ROWS,
-    Portfolio,
-    archive,
-    init_db,
-)
+from tests.guard.bad_dumps import REASONS, REFUSED, flipped
+from tests.guard.portfolio import AUDITED, CONTENT, FINGERPRINT, NAME, ROWS, Portfolio, archive, init_db
 from tests.guard.scratch import Server
 
 
@@ -37,76 +29,14 @@ def portfolio(other_server: Server, tmp_path_factory: pytest.TempPathFactory) ->
     assert init_db(database, NAME) == ""
     made.psql(ROWS)
     made.psql(AUDITED)
+    reference = archive.postgres_restore.reference(NAME)
+    archive.postgres_restore.make_reference(made.engine, NAME)
+    assert init_db(database, reference) == ""
     yield made
-    made.psql(f"DROP DATABASE {NAME} WITH (FORCE)", "postgres")
+    for name in (NAME, reference):
+        made.psql(f"DROP DATABASE {name} WITH (FORCE)", "postgres")
 
 
-def flipped(position: Callable[[bytes], int]) -> Callable[[Portfolio], Path]:
-    def make(portfolio: Portfolio) -> Path:
-        path = portfolio.dump()
-        data = bytearray(path.read_bytes())
-        data[position(bytes(data))] ^= 0x01
-        path.write_bytes(data)
-        return path
-
-    return make
-
-
-def cut(share: float) -> Callable[[Portfolio], Path]:
-    def make(portfolio: Portfolio) -> Path:
-        path = portfolio.dump()
-        path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-        return path
-
-    return make
-
-
-WITH_A_PROGRAM = [
-    f"CREATE FUNCTION run() RETURNS int LANGUAGE plpgsql AS $$ BEGIN {PROGRAM}; RETURN 1; END $$",
-    "CREATE MATERIALIZED VIEW harmless AS SELECT run()",
-]
-REFUSED: dict[str, Callable[[Portfolio], Path]] = {
-    "one bit in a table's name": flipped(lambda data: data.index(b"CREATE TABLE public.users") + 20),
-    "one bit in a command": flipped(lambda data: data.index(b"COPY public.users") + 1),
-    "one bit in the rows": flipped(lambda data: len(data) - 2000),
-    "one bit in the version": flipped(lambda data: 5),
-    **{f"{share:.0%} of it": cut(share) for share in (0, 0.01, 0.3, 0.6, 0.9, 0.999)},
-    "the schema only": lambda portfolio: portfolio.dump("--schema-only"),
-    "the rows only": lambda portfolio: portfolio.dump("--data-only"),
-    "without the rows of one table": lambda portfolio: portfolio.dump("--exclude-table-data=users"),
-    "without the audit log": lambda portfolio: portfolio.dump("--exclude-table=provider_audit_logs"),
-    "the audit log only": lambda portfolio: portfolio.dump("--table=provider_audit_logs"),
-    "without the revision": lambda portfolio: portfolio.dump("--exclude-table=alembic_version"),
-    "of another database": lambda portfolio: portfolio.dump(source="postgres"),
-    "empty": lambda portfolio: portfolio.of_another(),
-    "of another project": lambda portfolio: portfolio.of_another(
-        "CREATE TABLE articles (id int); INSERT INTO articles VALUES (1)"
-    ),
-    "of another project with the same table": lambda portfolio: portfolio.of_another(
-        "CREATE TABLE users (id int); CREATE TABLE alembic_version (version_num text)"
-    ),
-    "of another project's revision": lambda portfolio: portfolio.altered(
-        "UPDATE alembic_version SET version_num = 'f00d'"
-    ),
-    "no revision recorded": lambda portfolio: portfolio.altered("DELETE FROM alembic_version"),
-    "a column less": lambda portfolio: portfolio.altered("ALTER TABLE users DROP COLUMN name"),
-    "a table more": lambda portfolio: portfolio.altered("CREATE TABLE more (id int)"),
-    "a check less": lambda portfolio: portfolio.altered(
-        "ALTER TABLE providers DROP CONSTRAINT ck_providers_alias_not_empty"
-    ),
-    # The function runs when the view is filled, which is while the dump is restored.
-    "a view that runs a program": lambda portfolio: portfolio.altered(*WITH_A_PROGRAM),
-    "an event trigger": lambda portfolio: portfolio.altered(
-        "CREATE FUNCTION on_login() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN END $$",
-        "CREATE EVENT TRIGGER on_login ON login EXECUTE FUNCTION on_login()",
-    ),
-    "an extension that the database lacks": lambda portfolio: portfolio.altered("CREATE EXTENSION dblink"),
-    "a publication of all": lambda portfolio: portfolio.altered(
-        "CREATE PUBLICATION all_of_it FOR ALL TABLES"
-    ),
-    "text": lambda portfolio: portfolio.dump("-Fp"),
-    "tar": lambda portfolio: portfolio.dump("-Ft"),
-}
 ACCEPTED: dict[str, Callable[[Portfolio], Path]] = {
     "as it is": lambda portfolio: portfolio.dump(),
     "uncompressed": lambda portfolio: portfolio.dump("-Z0"),
@@ -124,8 +54,9 @@ def test_refused_and_nothing_is_touched(portfolio: Portfolio, kind: str) -> None
     # Making such a dump has run the program, too.
     portfolio.database.server.container.exec_run("rm -f /tmp/run-by-the-dump")
     before = portfolio.psql(FINGERPRINT)
-    with pytest.raises(archive.Problem):
+    with pytest.raises(archive.Problem, match=r"\A[^\n]+\Z") as refused:
         portfolio.restore(path)
+    assert re.search(REASONS.get(kind, ""), str(refused.value))
     assert portfolio.psql(FINGERPRINT) == before
     assert portfolio.database.server.container.exec_run("ls /tmp/run-by-the-dump").exit_code != 0
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible import constants
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
@@ -81,6 +82,7 @@ def engine(api: str, mount: tuple[int, str] = (201, '{"Id": "c", "Warnings": []}
 
 @pytest.fixture(autouse=True)
 def no_docker_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", "/nowhere")  # a run keeps its first answer
     for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
         monkeypatch.setenv(name, "")  # so that what a test sets is undone
         monkeypatch.delenv(name)
@@ -187,6 +189,76 @@ def test_plugins_and_modules_ask_the_engine_of_the_context(
         )
     assert "GET /version" in asked
     assert any(line.endswith("/info") for line in asked)
+
+
+SWITCH = """
+- name: Use another context half-way
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: Look
+      ansible.builtin.debug:
+        msg: "first {{ lookup('dashtam.stack.engine_environment').DOCKER_HOST }}"
+    - name: Switch, as `docker context use` does
+      ansible.builtin.copy:
+        dest: "{{ lookup('env', 'DOCKER_CONFIG') }}/config.json"
+        content: '{"currentContext": "second"}'
+        mode: "0600"
+    - name: Look again
+      ansible.builtin.debug:
+        msg: "then {{ lookup('dashtam.stack.engine_environment').DOCKER_HOST }}"
+"""
+
+
+def test_a_run_stays_with_its_first_engine(settings: Path, tmp_path: Path) -> None:
+    printed = playbook.finish(playbook.start_alone(tmp_path, SWITCH, DOCKER_CONFIG=str(settings)))
+    assert "first tcp://first.invalid:2375" in printed
+    assert "then tcp://first.invalid:2375" in printed
+    assert "second" in (settings / "config.json").read_text()
+
+
+APPLY = """
+- name: Change what was inspected on another engine
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: {0}
+      dashtam.stack.{0}: {1}
+"""
+LOG = {"driver": "json-file", "options": {}}
+NETWORK = {"name": "shop", "internal": False, "labels": {}}
+
+
+@pytest.mark.parametrize(
+    ("action", "options"),
+    [
+        (
+            "container_apply",
+            {
+                "specs": [{"name": "shop", "labels": {}}],
+                "states": [{"name": "shop", "state": "missing"}],
+                "labels": {"site": "shop"},
+                "turn": 0,
+                "hash_label": "site.spec",
+                "log": LOG,
+            },
+        ),
+        ("networks", {"networks": [NETWORK], "lock": {"site": "shop"}}),
+    ],
+)
+def test_another_engine_than_the_one_inspected_is_left_alone(
+    tmp_path: Path, action: str, options: dict[str, Any]
+) -> None:
+    play = APPLY.format(action, json.dumps(options | {"engine": "the first one's ID"}))
+    with engine("1.41") as asked:
+        run = playbook.start_alone(tmp_path, play, ANSIBLE_LOCAL_TEMP=str(tmp_path / "local"))
+        printed = playbook.finish(run, 2)
+    said = (
+        "is another Docker engine now than the one that was inspected. Nothing was touched. Run this again."
+    )
+    assert said in " ".join(printed.split())
+    assert any(line.endswith("/info") for line in asked)
+    assert {line.split()[0] for line in asked} == {"GET"}
 
 
 def tasks(node: Any) -> Iterator[dict[str, Any]]:

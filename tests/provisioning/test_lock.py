@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import multiprocessing
 import time
+from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkProcess
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -91,3 +92,73 @@ def test_the_lock_file_is_the_users_alone(tmp_path: Path) -> None:
         (file,) = tmp_path.glob("*.lock")
         with file.open("a") as stream, pytest.raises(BlockingIOError):
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def in_a_task(what: Callable[[], None]) -> None:
+    """As a task of a run: in a process of its own, whose parent is the run."""
+    process = multiprocessing.get_context("fork").Process(target=what)
+    process.start()
+    process.join(30)
+    assert process.exitcode == 0
+
+
+def change() -> None:
+    with lock.exclusive(LABELS, patience=0.5):
+        pass
+
+
+def two_tasks(held: Event) -> None:
+    in_a_task(lambda: lock.hold(LABELS))
+    in_a_task(change)
+    in_a_task(lambda: lock.hold(LABELS, patience=0.5))
+    held.set()
+    time.sleep(60)
+
+
+@pytest.fixture
+def run() -> Iterator[ForkProcess]:
+    """Start a run that holds the lock between its tasks, too, and has changed something."""
+    context = multiprocessing.get_context("fork")
+    held = context.Event()
+    process = context.Process(target=two_tasks, args=(held,))
+    process.start()
+    assert held.wait(30)
+    yield process
+    process.kill()
+    process.join()
+
+
+def test_a_run_holds_it_from_task_to_task(run: ForkProcess) -> None:
+    with pytest.raises(lock.engine.EngineError, match=f"its process is {run.pid};"):
+        change()
+    with pytest.raises(lock.engine.EngineError):
+        lock.hold(LABELS, patience=0.5)
+
+
+def test_it_is_free_once_the_run_has_ended_and_what_was_compared_before_is_out_of_date(
+    run: ForkProcess,
+) -> None:
+    run.kill()
+    run.join()
+    with lock.exclusive(LABELS, patience=5) as turn:
+        assert turn.number == 1
+
+
+def test_a_worker_that_outlives_the_run_that_held_it_is_waited_for() -> None:
+    context = multiprocessing.get_context("fork")
+    changing = context.Event()
+
+    def a_run() -> None:
+        in_a_task(lambda: lock.hold(LABELS))
+        context.Process(target=hold, args=(changing, LABELS, 3)).start()
+        time.sleep(60)
+
+    process = context.Process(target=a_run)
+    process.start()
+    assert changing.wait(30)
+    process.kill()
+    process.join()
+    started = time.monotonic()
+    with lock.exclusive(LABELS, patience=10) as turn:
+        assert turn.number == 2
+    assert time.monotonic() - started > 1

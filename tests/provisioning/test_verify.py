@@ -59,3 +59,23 @@ def test_no_report_verifies_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.verify", "table", str(tmp_path)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr) == (1, "Not everything was verified.\n")
+
+
+@pytest.mark.parametrize(
+    ("longer", "full", "cells"),
+    [
+        (True, False, ["4 of 4", "20 of 20"]),
+        (True, True, ["3 of 3", "4 of 4"]),
+        (False, False, ["4 of 4", "the same"]),
+        (False, True, ["4 of 4", "the same"]),
+    ],
+)
+def test_a_run_writes_its_own_column(
+    monkeypatch: pytest.MonkeyPatch, longer: bool, full: bool, cells: list[str]
+) -> None:
+    monkeypatch.setattr(verify, "LONGER", {LINE} if longer else set())
+    before = verify.table({LINE: ["3 of 3", "20 of 20"]})
+    after = verify.merged(
+        verify.shown(f"<!-- verify:begin -->\n{before}<!-- verify:end -->"), {LINE: (4, 4)}, full
+    )
+    assert after == {LINE: cells}

@@ -3,6 +3,9 @@
     python -m tests.verify paths                      the files whose tests count
     python -m tests.verify table REPORTS [--write]    the table, compared with SECURITY.md's or written
 
+Those that bring whole environments up are counted apart, with --drift. With FULL=1 some lines repeat more
+(--full); the table has a column for that.
+
 A line counts test cases, or what a test says that it went through (the property ``cases``). A line that no
 test stands for is a fault: nothing was measured. How the containers of the test environment are confined is
 asked of those that run.
@@ -27,7 +30,23 @@ TABLE = re.compile(r"(?<=<!-- verify:begin -->\n).*?(?=<!-- verify:end -->)", re
 LINES = {
     "Dumps that are damaged, partial or another database's: refused, and nothing is touched": (
         "tests/guard/test_restore.py",
-        r"test_refused_and_nothing_is_touched|test_one_bit_in|test_a_checksum_that_differs",
+        r"test_refused_and_nothing_is_touched|test_a_checksum_that_differs",
+    ),
+    "Kills of PostgreSQL while rows are written: no acknowledged row is lost": (
+        "tests/guard/test_kills.py",
+        r"test_no_acknowledged_row_is_lost",
+    ),
+    "Full disks, in a backup, at initdb and while rows are written: reported, and nothing is lost": (
+        "tests/guard/test_disk_full.py",
+        r"test_",
+    ),
+    "Faults made by hand in running environments: found, and healed by the next run": (
+        "tests/drift/test_drift.py",
+        r"test_what_was_changed",
+    ),
+    "Kills of up, down and restore half-way: the next run heals it": (
+        "tests/drift/test_runs.py",
+        r"test_a_(run|restore|down)_killed",
     ),
     "Dumps of harmless kinds: accepted": ("tests/guard/test_restore.py", r"test_accepted"),
     "Ways around the layers that guard a database from being dropped: refused": (
@@ -94,9 +113,19 @@ LINES = {
 }
 
 
-def paths() -> list[str]:
+# Of these, every run counts some, and one with FULL=1 all.
+LONGER = {line for line, (path, _) in LINES.items() if path.endswith(("_kills.py", "_runs.py"))}
+ENVIRONMENTS = "tests/drift/"
+
+
+def lines(drift: bool) -> dict[str, tuple[str, str]]:
+    """Return the lines whose tests bring whole environments up, or the others."""
+    return {line: test for line, test in LINES.items() if test[0].startswith(ENVIRONMENTS) == drift}
+
+
+def paths(drift: bool) -> list[str]:
     """Return the files whose tests count."""
-    return sorted({path for path, _ in LINES.values()})
+    return sorted({path for path, _ in lines(drift).values()})
 
 
 # Asked of the containers that run.
@@ -131,10 +160,32 @@ def counted(reports: Path) -> dict[str, tuple[int, int]]:
     return results
 
 
-def table(results: dict[str, tuple[int, int]]) -> str:
+def shown(text: str) -> dict[str, list[str]]:
+    """Return the cells of the table in SECURITY.md by the line."""
+    found = TABLE.search(text)
+    rows = [row.strip("| ").split(" | ") for row in (found[0] if found else "").splitlines()[2:]]
+    return {line: cells for line, *cells in rows}
+
+
+def table(cells: dict[str, list[str]]) -> str:
     """Return the table in Markdown."""
-    rows = [f"| {line} | {good:,} of {total:,} |\n" for line, (good, total) in results.items()]
-    return "| what | verified |\n|---|---|\n" + "".join(rows)
+    rows = [f"| {' | '.join([line, *cells[line]])} |\n" for line in [CONFINED, *LINES] if line in cells]
+    return "| what | in every run | with FULL=1 |\n|---|---|---|\n" + "".join(rows)
+
+
+def merged(
+    cells: dict[str, list[str]], results: dict[str, tuple[int, int]], full: bool
+) -> dict[str, list[str]]:
+    """Put the results into the column that was measured."""
+    cells = dict(cells)
+    for line, (good, total) in results.items():
+        count = f"{good:,} of {total:,}"
+        short, complete = [*cells.get(line, []), "not counted", "not counted"][:2]
+        if line in LONGER:
+            cells[line] = [short, count] if full else [count, complete]
+        else:
+            cells[line] = [count, "the same"]
+    return cells
 
 
 def main() -> None:
@@ -144,27 +195,33 @@ def main() -> None:
     """
     parser = argparse.ArgumentParser(prog="python -m tests.verify")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("paths")
+    command = commands.add_parser("paths")
+    command.add_argument("--drift", action="store_true")
     command = commands.add_parser("table")
     command.add_argument("reports", type=Path)
     command.add_argument("--instance", default="dashtam", help="whose containers are looked at")
+    command.add_argument("--drift", action="store_true")
+    command.add_argument("--full", action="store_true")
     command.add_argument("--write", action="store_true")
     options = parser.parse_args()
     if options.command == "paths":
-        sys.stdout.write(" ".join(paths()) + "\n")
+        sys.stdout.write(" ".join(paths(options.drift)) + "\n")
         return
-    held, total, faults = hardening.judge("test", options.instance)
-    sys.stdout.writelines(f"{fault}\n" for fault in faults)
-    results = {CONFINED: (held, total)} | counted(options.reports)
+    counts = counted(options.reports)
+    results = {line: counts[line] for line in lines(options.drift)}
+    if not options.drift:
+        held, total, faults = hardening.judge("test", options.instance)
+        sys.stdout.writelines(f"{fault}\n" for fault in faults)
+        results |= {CONFINED: (held, total)}
     for line, (good, total) in results.items():
         sys.stdout.write(f"{good} of {total}: {line}\n")
     if any(good != total or not total for good, total in results.values()):
         sys.exit("Not everything was verified.")
     text = SECURITY.read_text(encoding="utf-8")
-    shown = TABLE.sub(lambda _: table(results), text)
+    new = TABLE.sub(lambda _: table(merged(shown(text), results, options.full)), text)
     if options.write:
-        SECURITY.write_text(shown, encoding="utf-8")
-    elif shown != text:
+        SECURITY.write_text(new, encoding="utf-8")
+    elif new != text:
         sys.exit("SECURITY.md shows another table. Run make verify and commit what it writes.")
 
 

@@ -105,18 +105,20 @@ async def test_a_forged_record_is_an_unknown_state(
     assert flow.asked("authorization_code") == 0
 
 
+Parties = tuple[tuple[User, Provider], ...]
+
+
+@pytest.fixture
+async def parties(session: AsyncSession, user: User, other_user: User, provider: Provider) -> Parties:
+    """A victim and an attacker, each with a provider."""
+    return (user, provider), (other_user, await factories.provider(session, other_user))
+
+
 async def test_a_record_counts_under_its_own_key_only(
-    flow: OAuthFlow,
-    session: AsyncSession,
-    raw: Redis,
-    redis_prefix: str,
-    user: User,
-    other_user: User,
-    provider: Provider,
+    flow: OAuthFlow, session: AsyncSession, raw: Redis, redis_prefix: str, parties: Parties
 ) -> None:
     """An attacker's genuine record in the place of a victim's, and the victim's in the attacker's."""
-    others = await factories.provider(session, other_user)
-    victim, attacker = await flow.open(user, provider), await flow.open(other_user, others)
+    victim, attacker = [await flow.open(*party) for party in parties]
     answer = await flow.consent(attacker)
     keys = [state_key(redis_prefix, opened.state) for opened in (victim, attacker)]
     await raw.mset(dict(zip(keys, reversed(await raw.mget(keys)), strict=True)))
@@ -128,19 +130,11 @@ async def test_a_record_counts_under_its_own_key_only(
 
 
 async def test_a_ticket_is_for_its_own_flow_only(
-    flow: OAuthFlow,
-    session: AsyncSession,
-    raw: Redis,
-    redis_prefix: str,
-    user: User,
-    other_user: User,
-    provider: Provider,
+    flow: OAuthFlow, raw: Redis, redis_prefix: str, parties: Parties
 ) -> None:
     """Another user's genuine ticket does not open a victim's flow, whatever Redis says it is for."""
-    others = await factories.provider(session, other_user)
     victim, attacker = [
-        dict(parse_qsl(urlsplit((await flow.start(whose, what))["auth_url"]).query))
-        for whose, what in ((user, provider), (other_user, others))
+        dict(parse_qsl(urlsplit((await flow.start(*party))["auth_url"]).query)) for party in parties
     ]
     ticket_keys = [f"{redis_prefix}oauth:ticket:{_hash(each['ticket'])}" for each in (victim, attacker)]
     for forged in (await raw.get(ticket_keys[0]), _hash(victim["state"]).encode()):

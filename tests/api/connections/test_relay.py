@@ -1,5 +1,7 @@
 """What the callback server relays: the way that works, and one by one the ways that must not."""
 
+import hashlib
+import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from src.connections import results, transport
 from src.connections.audit import Action
 from src.connections.browser import cookie_name
+from src.connections.flows import PURPOSE
 from src.core.database import create_engine, create_sessions
 from src.core.security.encryption import Keyring
 from src.models import Provider, ProviderConnection, ProviderToken, User
@@ -120,15 +123,20 @@ async def test_nothing_secret_is_logged_or_audited(
 
 
 async def test_redis_has_hashes_alone(
-    flow: OAuthFlow, redis: Redis, redis_prefix: str, user: User, provider: Provider
+    flow: OAuthFlow, app: FastAPI, redis: Redis, redis_prefix: str, user: User, provider: Provider
 ) -> None:
     opened = await flow.open(user, provider)
     keys = [key async for key in redis.scan_iter(f"{redis_prefix}oauth:*")]
     assert len(keys) == 1
     assert 590 < await redis.ttl(keys[0]) <= 600
-    everything = repr([keys, await redis.execute_command("GET", keys[0], **{NEVER_DECODE: True})])
-    assert opened.state not in everything
-    assert not any(value in everything for value in opened.cookies.values())
+    assert opened.state not in keys[0]
+    # Not even to those who have the app's keys.
+    record = await redis.execute_command("GET", keys[0], **{NEVER_DECODE: True})
+    told = json.loads(app.state.keyring.derived(PURPOSE).unseal(record, keys[0].encode(), where=keys[0]))
+    (cookie,) = opened.cookies.values()
+    assert told["provider_id"] == str(provider.id)
+    assert told["browser"] == hashlib.sha256(cookie.encode()).hexdigest()
+    assert not {opened.state, cookie} & set(map(str, told.values()))
 
 
 async def test_again_replaces_the_tokens(
