@@ -10,9 +10,9 @@ from typing import Any
 import docker
 from ansible.plugins.action import ActionBase
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, progress, ready_times
-from ansible_collections.dashtam.stack.plugins.module_utils.health import succeeds
+from ansible_collections.dashtam.stack.plugins.module_utils.health import last_end, succeeds
 from ansible_collections.dashtam.stack.plugins.module_utils.log_error import end_of_log
-from ansible_collections.dashtam.stack.plugins.module_utils.quantities import started_at, started_seconds_ago
+from ansible_collections.dashtam.stack.plugins.module_utils.quantities import started_seconds_ago
 from ansible_collections.dashtam.stack.plugins.module_utils.readiness import ask, differs
 from docker.errors import APIError, DockerException
 from requests.exceptions import RequestException
@@ -106,7 +106,7 @@ def wait_for_one(
         if state["Status"] in ("exited", "dead", "removing", "paused"):
             raise NotReadyError(f"{name} is {state['Status']}, exit code {state['ExitCode']}")
         if state["Restarting"] or found["RestartCount"] > restarts:
-            raise NotReadyError(f"{name} keeps restarting{_last_end(client, found)}")
+            raise NotReadyError(f"{name} keeps restarting{last_end(client, found)}")
         try:
             if time.monotonic() >= look_at_log:
                 look_at_log = time.monotonic() + 1
@@ -132,23 +132,6 @@ def wait_for_one(
         # A question costs the engine a process: ten a second, for long, keep a busy machine busy.
         time.sleep(max(0.1, (time.monotonic() - begun) / 10))
     return None
-
-
-def _last_end(client: docker.APIClient, found: dict[str, Any]) -> str:
-    """Return ``, exit code 3`` of a container that is or was restarted; nothing if the engine forgot it."""
-    state = found["State"]
-    if state["Restarting"] or not state["Running"]:
-        return f", exit code {state['ExitCode']}"
-    # While it runs again, its state says 0. Its end is an event, by the engine's clock.
-    started = started_at(state["StartedAt"])
-    ends = client.events(
-        since=int(started.timestamp()) - 60,
-        until=int(started.timestamp()) + 1,
-        filters={"container": found["Id"], "event": "die"},
-        decode=True,
-    )
-    codes = [end["Actor"]["Attributes"]["exitCode"] for end in ends]
-    return f", exit code {codes[-1]}" if codes else ""
 
 
 class Wait:

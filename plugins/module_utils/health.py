@@ -11,6 +11,7 @@ from ansible_collections.dashtam.stack.plugins.module_utils import addresses, en
 from ansible_collections.dashtam.stack.plugins.module_utils.log_error import end_of_log
 from ansible_collections.dashtam.stack.plugins.module_utils.quantities import (
     NANOSECONDS,
+    started_at,
     started_seconds_ago,
 )
 from docker.errors import APIError, DockerException
@@ -112,3 +113,20 @@ def looks(containers: dict[str, dict[str, Any]], show: bool = False) -> dict[str
     with ThreadPoolExecutor(max_workers=AT_A_TIME) as pool:
         asked = {name: pool.submit(_look, found, beside, show) for name, found in containers.items()}
         return {name: future.result() for name, future in asked.items()}
+
+
+def last_end(client: docker.APIClient, found: dict[str, Any]) -> str:
+    """Return ``, exit code 3`` of a container that is or was restarted; nothing if the engine forgot it."""
+    state = found["State"]
+    if state["Restarting"] or not state["Running"]:
+        return f", exit code {state['ExitCode']}"
+    # While it runs again, its state says 0. Its end is an event, by the engine's clock.
+    started = started_at(state["StartedAt"])
+    ends = client.events(
+        since=int(started.timestamp()) - 60,
+        until=int(started.timestamp()) + 1,
+        filters={"container": found["Id"], "event": "die"},
+        decode=True,
+    )
+    codes = [end["Actor"]["Attributes"]["exitCode"] for end in ends]
+    return f", exit code {codes[-1]}" if codes else ""

@@ -47,7 +47,7 @@ class ProviderSnapshot:
     status: ConnectionStatus
 
 
-def _snapshots() -> Select[tuple[Provider, ProviderConnection, ProviderToken, ConnectionStatus]]:
+def _snapshots() -> Select[Provider, ProviderConnection, ProviderToken, ConnectionStatus]:
     return (
         select(Provider, ProviderConnection, ProviderToken, status_today)
         .outerjoin(ProviderConnection, col(ProviderConnection.provider_id) == col(Provider.id))

@@ -11,11 +11,11 @@ from typing import Any
 from unittest import mock
 
 from sqlalchemy.exc import SQLAlchemyError
-from src.core.wait import DatabaseUnavailableError
 
 from src.core.config import ConfigurationError, OwnerSettings
 from src.core.config import load as load_settings
 from src.core.init_db import init_db as initialise
+from src.core.schema.wait import DatabaseUnavailableError
 from tests.by_path import load
 from tests.guard.scratch import Database
 

@@ -395,7 +395,8 @@ def test_a_project_that_tools_show_is_in_labels_that_count() -> None:
         seen = survey(site_blue_web=inspected(Config__Labels=labels))
         seen["networks"] = {"site-blue-network": {"Id": "network 1"}}
         found = compared(seen, SPEC, project=PROJECT)
-        return container_drift.drift_lines(found["containers"]["site-blue-web"]["Drift"])
+        lines: list[str] = container_drift.drift_lines(found["containers"]["site-blue-web"]["Drift"])
+        return lines
 
     project, config_hash = "com.docker.compose.project", "com.docker.compose.config-hash"
     assert told() == []

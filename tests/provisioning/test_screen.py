@@ -178,7 +178,8 @@ def test_without_a_terminal_a_line_breaks_a_silence_of_15_s(tmp_path: Path) -> N
 def test_a_failure_of_any_kind_is_no_part_of_an_answer(tmp_path: Path) -> None:
     ignored = {"ansible.builtin.command": "false", "ignore_errors": True}
     loop = {"ansible.builtin.command": "{{ item }}", "loop": ["false", "true"]}
-    for number, tasks in enumerate(([ignored, {"ansible.builtin.command": "false"}], [loop])):
+    failing: list[list[dict[str, Any]]] = [[ignored, {"ansible.builtin.command": "false"}], [loop]]
+    for number, tasks in enumerate(failing):
         folder = tmp_path / str(number)
         folder.mkdir()
         path = start(folder, [{"name": "Task", **task} for task in tasks], concise_answer_only=True)

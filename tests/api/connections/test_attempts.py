@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from src.connections.attempts import DETAILS, Reason
-from src.connections.audit import Action, AuditTarget, ClientInfo, record
+from src.connections.audit import Action, AuditTarget, AuditTrail, ClientInfo
 from src.connections.context import PROVIDER_PROBLEMS
 from src.models import Provider, User
 from src.models.provider import AuditOutcome
@@ -119,7 +119,8 @@ async def entry(
     session: AsyncSession, provider: Provider, action: Action, at: datetime, **details: Any
 ) -> None:
     outcome = AuditOutcome.FAILURE if details else AuditOutcome.SUCCESS
-    record(session, action, ClientInfo(), AuditTarget.from_provider(provider), outcome, **details)
+    trail = AuditTrail(session, async_sessionmaker(), ClientInfo())
+    trail.record(action, AuditTarget.from_provider(provider), outcome, **details)
     (made,) = session.new
     made.occurred_at = at
     await session.commit()
