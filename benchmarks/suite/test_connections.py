@@ -7,7 +7,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 
-from src.models import Provider, ProviderConnection, ProviderToken
+from src.models import ProviderConnection, ProviderToken
 from src.models.provider import ConnectionStatus
 from tests import factories
 
@@ -20,11 +20,11 @@ async def test_tokens_are_read_with_their_provider(session: AsyncSession, number
     connection = await factories.connection(session, provider)
     await factories.token(session, connection, access_token_encrypted=b"opaque")
     session.expunge_all()
-    found = await session.scalar(
-        select(Provider).options(selectinload(Provider.connection).selectinload(ProviderConnection.token))
-    )
+    to_the_provider = selectinload(ProviderToken.connection).selectinload(ProviderConnection.provider)
+    found = await session.scalar(select(ProviderToken).options(to_the_provider))
     assert found is not None
-    assert found.connection.token.access_token_encrypted == b"opaque"
+    assert found.access_token_encrypted == b"opaque"
+    assert found.connection.provider.alias == f"Read {number}"
 
 
 @pytest.mark.parametrize("number", REPEATS)
