@@ -63,10 +63,14 @@ def show(checkout: Path, *arguments: str) -> str:
 
 
 def by_environment(shown: str) -> dict[str, str]:
-    """Return environment to its part of the plan, as its file should be."""
-    return {
-        part.split(":")[0]: HEADER + part for part in re.split(r"^(?=\w)", shown, flags=re.MULTILINE) if part
-    }
+    """Return environment to its part of the plan, as its file should be.
+
+    :raises ValueError: something else was printed, such as a warning.
+    """
+    parts = [part for part in re.split(r"^(?=\S)", shown, flags=re.MULTILINE) if part.strip()]
+    if others := [part for part in parts if part.split(":")[0] not in ENVIRONMENTS]:
+        raise ValueError(f"no part of a plan:\n{''.join(others)}")
+    return {part.split(":")[0]: HEADER + part for part in parts}
 
 
 if __name__ == "__main__":
