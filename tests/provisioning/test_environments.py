@@ -422,8 +422,10 @@ def test_the_inbox_takes_all_mail_once_it_is_switched_on(declared: Declared, tmp
         *("CALLBACK_PORT", "APP_URL", "RELAY_TOKEN")
     } | {"MAIL_INBOX_PORT", "MAIL_INBOX_SMTP_PORT"}
     # It is confined as the callback server is, and what it has received is in its memory.
-    same = ("user", "read_only", "cap_drop", "memory", "restart_policy", "mounts")
-    assert {name: inbox[name] for name in same} == {name: containers["callback"][name] for name in same}
+    callback = containers["callback"]
+    same = ("user", "read_only", "cap_drop", "memory", "restart_policy")
+    assert {name: inbox[name] for name in same} == {name: callback[name] for name in same}
+    assert [mount["target"] for mount in inbox["mounts"]] == [mount["target"] for mount in callback["mounts"]]
     assert "--reload" not in inbox["command"]
 
 
