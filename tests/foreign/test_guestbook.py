@@ -13,6 +13,7 @@ import httpx
 import pytest
 import yaml
 
+from tests.foreign.conftest import Keep
 from tests.foreign.site import GUESTBOOK, Site, changed, docker, free_port, objects
 
 FEW_LINES = (
@@ -47,7 +48,9 @@ def port() -> int:
 
 
 @pytest.fixture(scope="module")
-def guestbook(tmp_path_factory: pytest.TempPathFactory, neighbour: Site, port: int) -> Iterator[Site]:
+def guestbook(
+    tmp_path_factory: pytest.TempPathFactory, neighbour: Site, port: int, keep_images: Keep
+) -> Iterator[Site]:
     """The guestbook, up beside the neighbour."""
     site = Site.make(tmp_path_factory.mktemp("elsewhere"), content=GUESTBOOK)
     settings = site.folder / "group_vars/all.yml"
@@ -56,6 +59,8 @@ def guestbook(tmp_path_factory: pytest.TempPathFactory, neighbour: Site, port: i
     settings.write_text(text)
     try:
         assert changed(site.play("playbook.yml")) > 0
+        # test_readme_examples.py has the same requirements.
+        keep_images(site)
         yield site
     finally:
         site.remove()
