@@ -114,8 +114,8 @@ def answer(problem: Problem) -> Response:
     )
 
 
-# What drivers raise where a server is away, starting, stopping or full. A connection that cannot be made
-# does not reach SQLAlchemy's own exceptions: its dialect lets asyncpg's and the system's pass.
+# What drivers raise where a server is away, starting, stopping or full. SQLAlchemy's dialect lets some of the
+# exceptions of asyncpg and of the system pass as they are.
 UNAVAILABLE: tuple[type[Exception], ...] = (
     RedisError,
     PoolTimeoutError,
@@ -130,8 +130,9 @@ UNAVAILABLE: tuple[type[Exception], ...] = (
     TimeoutError,
     socket.gaierror,
 )
-# The same as classes of SQLSTATE (PostgreSQL's appendix A), for connections that broke in use.
-UNAVAILABLE_CLASSES = ("08", "53", "57")
+# The same as classes of SQLSTATE (PostgreSQL's appendix A): connections that broke in use, and those that a
+# server refused, which SQLAlchemy wraps from 2.1 on.
+UNAVAILABLE_CLASSES = ("08", "28", "3D", "53", "57")
 
 
 def install(app: FastAPI) -> None:
