@@ -1,5 +1,6 @@
 # Thin names for playbooks and docker commands. `make` alone lists them; GNU make 3.81 will do.
-#   INSTANCE=<name> PORT_OFFSET=<n>   a copy of an environment      LIMIT=<environment>   what clean, plan ... are about
+#   INSTANCE=<name> PORT_OFFSET=<n>   a copy of an environment; INSTANCE=auto is named after the git branch
+#   LIMIT=<environment>               what clean, plan ... are about
 #   ARGS="..."   pytest's arguments                                 ANSIBLE_ARGS="..."    ansible-playbook's, such as --check or -v
 #   BUNDLE=1     evidence of a failure into reports/evidence/       CALLBACK=<name>       Ansible's own output: ansible.builtin.default
 
@@ -139,8 +140,8 @@ generate: venv ## write what is generated: tables in READMEs, docs/variables.md,
 ##@ Development
 .PHONY: dev dev-up dev-down dev-rebuild dev-status dev-shell dev-db-shell dev-redis-cli
 .PHONY: dev-logs dev-logs-app dev-logs-postgres dev-logs-redis dev-logs-callback dev-logs-fake-schwab dev-logs-mail
-dev dev-up: engine ## the development environment, up and ready
-	@$(call play,playbooks/dev.yml)
+dev dev-up: engine ## the development environment, up and ready; INSTANCE=feature FROM=dev makes one on a copy of dev's data
+	@$(call play,$(if $(FROM),playbooks/branch.yml $(call text,dashtam_from,$(FROM)),playbooks/dev.yml))
 
 dev-down: engine ## its containers gone, its data kept
 	@$(call play,playbooks/down.yml --limit dev)
@@ -161,7 +162,7 @@ dev-shell: ## a shell in the app's container
 	@$(call grouped,$(call container,dev,app); exec docker exec -i $(terminal) "$$1" bash)
 
 # The environment's own, whatever its name
-database = psql -U postgres -AtXc "SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres' ORDER BY oid LIMIT 1"
+database = psql -U postgres -AtXc "SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres' AND datname !~ '_restor' ORDER BY oid LIMIT 1"
 dev-db-shell: ## psql as the administrator, over the server's own socket
 	@$(call grouped,$(call container,dev,postgres); exec docker exec -i $(terminal) -u postgres "$$1" sh -c $(call quote,exec psql -U postgres "$$($(database))"))
 

@@ -1,5 +1,19 @@
 # What make has for databases and their keys; the Makefile includes it.
 
+# INSTANCE=auto is named after the git branch. What it is called, and its block of ports, is remembered, as is that of a copy.
+ifneq ($(if $(PORT_OFFSET),$(filter auto,$(INSTANCE)),$(INSTANCE)),)
+instance := $(shell python3 -IS playbooks/instances.py $(call quote,$(INSTANCE)) $(if $(FROM),--new))
+ifeq ($(instance),)
+$(error No instance was chosen)
+endif
+override INSTANCE := $(firstword $(instance))
+override PORT_OFFSET := $(or $(PORT_OFFSET),$(word 2,$(instance)))
+endif
+
+data = $(if $(FORMAT),-e data_format=$(FORMAT))
+# $(call text,variable,value): as JSON, or Ansible would run a template that is in the value
+text = $(if $(2),-e $(call quote,{"$(1)": !unsafe $(call json_string,$(2))}))
+
 ##@ Database
 .PHONY: migrate migrate-create migrate-down rotate-keys rotate-secrets backup restore
 migrate: ## bring dev's schema to the newest revision
@@ -12,7 +26,8 @@ migrate-create: ## a revision from what the models changed: make migrate-create 
 	file=src/migrations/versions/$$(printf "%s\n" "$$new" | head -n 1) && printf "%s\n" "$$new" | tail -n +2 >"$$file" \
 	&& chmod a+r "$$file" && echo "$$file")
 
-migrate-down: ## dev's schema one revision down, or to REVISION
+migrate-down: engine ## dev's schema one revision down, or to REVISION, after a snapshot
+	@$(call play,playbooks/snapshot.yml -e snapshot_reason=downgrade)
 	@$(call grouped,$(call container,dev,app); exec docker exec "$$1" python -m src.core.schema.migrate downgrade $(REVISION))
 
 # On this machine, because no app starts with two heads.
@@ -29,8 +44,33 @@ rotate-secrets: engine ## new passwords and keys for dev, data kept; everybody l
 	@$(call play,playbooks/rotate.yml)
 
 backup: engine ## dev's database into backups/, verified
-	@$(call play,playbooks/backup.yml --limit dev)
+	@$(call play,playbooks/backup.yml --limit dev $(data))
 
 restore: engine ## dev's database from a backup: make restore LIMIT=dev FILE=backups/...
 	$(call one_of,dev,make restore LIMIT=dev$(arguments) FILE=$(or $(FILE),backups/...))
-	@$(call play,playbooks/restore.yml $(limit) $(if $(FILE),-e $(call quote,{"backup_source": !unsafe $(call json_string,$(FILE))})))
+	@$(call play,playbooks/restore.yml $(limit) $(call text,backup_source,$(FILE)) $(data))
+
+.PHONY: snapshot snapshots snapshot-restore dev-reset seed import export upgrade-postgres
+snapshot: engine ## keep dev's data under a name: make snapshot NAME=before-refactor
+	@$(call play,playbooks/snapshot.yml $(call text,snapshot_name,$(NAME)) $(data))
+
+snapshots: venv ## list the snapshots: age, size, revision; FORMAT=json
+	@$(call play,playbooks/snapshots.yml $(data))
+
+snapshot-restore: engine ## dev's data as a snapshot has them: make snapshot-restore NAME=before-refactor
+	@$(call play,playbooks/snapshot_restore.yml $(call text,snapshot_name,$(NAME)) $(data))
+
+dev-reset: engine ## dev's database back to migrations and seed, after a snapshot
+	@$(call play,playbooks/reset.yml $(data))
+
+seed: engine ## a user to develop with, and a connected provider where the fake Schwab runs
+	@$(call play,playbooks/seed.yml $(data))
+
+import: engine ## a foreign SQL file or pg_dump -Fc into dev, checked, after a snapshot: make import FILE=dump.sql
+	@$(call play,playbooks/import.yml $(call text,backup_source,$(FILE)) $(data))
+
+export: engine ## dev's database as SQL into backups/, or FILE=...
+	@$(call play,playbooks/export.yml $(call text,backup_target,$(FILE)) $(data))
+
+upgrade-postgres: engine ## dev's data into the PostgreSQL of the present image, all rows kept
+	@$(call play,playbooks/upgrade_postgres.yml $(data))

@@ -131,14 +131,20 @@ def provide(
     refusal: str,
     dry_run: bool,
     renewal: str = "",
+    inherited: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, str], bool]:
-    """All values, and whether the file was (or, in a dry run, would be) changed."""
+    """All values, and whether the file was (or, in a dry run, would be) changed.
+
+    :param inherited: values that are stored in the place of what is stored or would be generated.
+    """
     if not dry_run:
         private_files.make_parents(path.parent)
     with private_files.locked(path.parent) if path.parent.is_dir() else contextlib.nullcontext():
         text = read_text(path)
         stored = parse(path, text)
-        renewing = bool(renewal) and (other := renewed(stored, names, given, renewal)) != stored
+        other = renewed(stored, names, given, renewal) if renewal else stored
+        other = {**other, **{name: value for name, value in (inherited or {}).items() if name not in given}}
+        renewing = other != stored
         if renewing:
             stored, text = other, appended("", other)
         values, generated = complete(stored, names, given)
@@ -146,7 +152,7 @@ def provide(
         if lost and not may_generate:
             what = f"has no {', '.join(lost)}" if text else "is missing"
             raise Problem(f"{path} {what}. {refusal}".strip())
-        loose = bool(text) and path.stat().st_mode & 0o077 != 0
+        loose = path.exists() and path.stat().st_mode & 0o077 != 0
         if not dry_run:
             if generated or renewing:
                 private_files.write(path, appended(text, generated))
@@ -171,6 +177,7 @@ class ActionModule(ActionBase):
                 "may_generate": {"type": "bool", "default": True},
                 "refusal": {"type": "str", "default": ""},
                 "renewal": {"type": "str", "default": "", "choices": ["", "begin", "finish"]},
+                "inherited": {"type": "dict", "default": {}},
             }
         )
         # A symbolic link stays one: what it points to is replaced.
@@ -186,6 +193,7 @@ class ActionModule(ActionBase):
                 refusal=arguments["refusal"],
                 dry_run=bool(self._task.check_mode),
                 renewal=arguments["renewal"],
+                inherited=arguments["inherited"],
             )
         except Problem as problem:
             result.update(problem=str(problem))

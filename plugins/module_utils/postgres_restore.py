@@ -1,4 +1,4 @@
-"""A dump restored into a database beside the present one, its comparison, and the exchange of the two.
+"""A dump restored into a database beside the present one, and the exchange of the two.
 
 A dump is a program. It runs here as a role made for this one restore, which owns the new database and nothing
 else and is no superuser: a dump that runs a program, changes a role or reads a file of the server fails. That
@@ -8,9 +8,10 @@ role logs in with a password, because a dump could undo a superuser's SET ROLE.
 from __future__ import annotations
 
 import secrets
-from typing import IO
+from dataclasses import dataclass
+from typing import IO, Literal
 
-from ansible_collections.dashtam.stack.plugins.module_utils import postgres_behaviour
+from ansible_collections.dashtam.stack.plugins.module_utils import postgres_behaviour, postgres_sql
 from ansible_collections.dashtam.stack.plugins.module_utils.postgres_server import Problem, Server, quoted
 
 SWAP_ATTEMPTS = 10
@@ -55,6 +56,41 @@ TABLES = """
         WHERE classid = 'pg_catalog.pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e'
     )
 """
+# What may be done with tables and sequences of the present database, for those that the new one has, too.
+PRIVILEGES = r"""
+SELECT format('GRANT %s ON SCHEMA %I TO %I', privilege_type, nspname, pg_get_userbyid(grantee))
+FROM pg_namespace, aclexplode(nspacl)
+WHERE nspname !~ '^pg_' AND nspname = ANY (string_to_array(:'schemas', ',')) AND grantee NOT IN (0, nspowner)
+UNION ALL
+SELECT format('GRANT %s ON %s TO %I', privilege_type, relation, pg_get_userbyid(grantee))
+FROM (SELECT quote_ident(nspname) || '.' || quote_ident(relname) AS relation, relowner, relacl
+      FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE relkind IN ('r', 'S', 'v')
+     ) AS relations, aclexplode(relacl)
+WHERE relation = ANY (string_to_array(:'relations', E'\n')) AND grantee NOT IN (0, relowner);
+"""
+RELATIONS = """
+    SELECT quote_ident(nspname) || '.' || quote_ident(relname)
+    FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE relkind IN ('r', 'S', 'v') AND nspname !~ '^pg_' AND nspname <> 'information_schema'
+"""
+
+
+Form = Literal["own", "foreign", "sql"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is restored.
+
+    :param rows: the number of rows of each table that the file holds.
+    :param extensions: the extensions that it names.
+    :param form: a dump of this database's own, one of another server, or SQL.
+    """
+
+    file: IO[bytes]
+    rows: dict[str, int]
+    extensions: list[str]
+    form: Form = "own"
 
 
 def beside(database: str) -> str:
@@ -83,16 +119,11 @@ def _want(server: Server, database: str) -> None:
         raise Problem(f"there is no database {database} to replace; start the environment first")
 
 
-def restore_beside(
-    server: Server, database: str, dump_file: IO[bytes], rows: dict[str, int], extensions: list[str]
-) -> None:
+def restore_beside(server: Server, database: str, source: Source) -> dict[str, int]:
     """Restore a dump beside the database, with the owner, privileges and settings of the present one.
 
-    :param rows: the number of rows of each table that the dump holds.
-    :param extensions: the extensions that the dump names.
-
-    Raises Problem if it cannot be restored completely, or brings along what runs by itself and is not in the
-    reference, where there is one; nothing is left then.
+    Returns the number of rows of each table. Raises Problem if it cannot be restored completely, or brings
+    along what runs by itself and is not in the reference, where there is one; nothing is left then.
     """
     _want(server, database)
     new, password = beside(database), secrets.token_hex(16)
@@ -102,14 +133,17 @@ def restore_beside(
         server.sql("postgres", f"CREATE ROLE {quoted(new)} SUPERUSER NOLOGIN")
         server.sql("postgres", f"CREATE DATABASE {quoted(new)} OWNER {quoted(new)} TEMPLATE template0")
         server.sql("postgres", f"REVOKE ALL ON DATABASE {quoted(new)} FROM PUBLIC")
-        statements = server.query(database, EXTENSIONS, extensions=",".join(extensions), new=new)
+        statements = server.query(database, EXTENSIONS, extensions=",".join(source.extensions), new=new)
         server.sql(new, *statements.splitlines())
         # By standard input: `ps` shows no password.
         login = f"SET log_statement = none; ALTER ROLE {quoted(new)} NOSUPERUSER LOGIN PASSWORD '{password}';"
         server.query("postgres", login)
         restorer = Server(server.container, new, password)
-        restorer.restore(new, dump_file)
-        _compare(restorer, new, rows)
+        if source.form == "sql":
+            postgres_sql.run(restorer, new, source.file)
+        else:
+            restorer.restore(new, source.file, *(["--no-privileges"] if source.form == "foreign" else []))
+        rows = _compare(restorer, new, source)
         # Before the owner's migrations could set it off.
         if server.has(reference(database)):
             wanted = postgres_behaviour.programs(server, reference(database))
@@ -121,21 +155,29 @@ def restore_beside(
         server.sql(new, f"REASSIGN OWNED BY {quoted(new)} TO {owner}", f"DROP OWNED BY {quoted(new)}")
         statements = server.query(database, LIKE_THE_PRESENT, present=database, new=new)
         server.sql("postgres", *statements.splitlines(), f"DROP ROLE {quoted(new)}")
+        if source.form != "own":
+            relations = server.sql(new, RELATIONS)
+            granted = server.query(database, PRIVILEGES, relations=relations.strip(), schemas="public")
+            server.sql(new, *granted.splitlines())
+        return rows
     except BaseException:
         _discard_restored(server, database)
         raise
 
 
-def _compare(server: Server, new: str, rows: dict[str, int]) -> None:
+def _compare(server: Server, new: str, source: Source) -> dict[str, int]:
+    """Return the rows that are there. Raises Problem where a table has others than the file says."""
     found = set(server.sql(new, TABLES).splitlines())
     if not found:
         raise Problem("the dump holds no table")
-    if without := sorted(found - rows.keys()):
+    # SQL may hold rows as INSERT statements, which nobody has counted.
+    if source.form != "sql" and (without := sorted(found - source.rows.keys())):
         raise Problem(f"the dump holds the table {without[0]} without its rows")
-    restored = server.rows_of(new, rows)
-    for table, count in rows.items():
+    restored = server.rows_of(new, sorted(found | source.rows.keys()))
+    for table, count in source.rows.items():
         if restored[table] != count:
             raise Problem(f"{table} has {restored[table]} rows where the dump has {count}")
+    return restored
 
 
 def compare(server: Server, database: str) -> None:

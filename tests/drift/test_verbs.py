@@ -244,7 +244,7 @@ def test_a_playbook_without_a_limit_names_the_environments_in_order(checkout: Ch
 
 def test_restore_without_any_backup_says_so_and_warns_of_nothing(checkout: Checkout) -> None:
     run = checkout.make("restore", "LIMIT=dev", code=2)
-    assert "There is none in backups/.\n" in run.stdout
+    assert "There is none in backups/.\n" in run.stderr
     assert "WARNING" not in run.stdout + run.stderr
 
 

@@ -6,6 +6,7 @@ image whose entrypoint makes the cluster in place, too: the states are what such
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from docker.models.containers import Container
 
 from tests.guard.scratch import HBA, INITDB, LABELS, LIFETIME, PGDATA, ROLE, _image
 
+ADVICE = "To keep all rows: make upgrade-postgres"
 IN_PLACE = f"initdb --no-sync {INITDB}"
 STARTED = f"{IN_PLACE} && pg_ctl -w start && psql -qU postgres -c 'CREATE DATABASE kept' && pg_ctl -w stop"
 # What a killed initdb leaves, in the order of its work (src/bin/initdb/initdb.c): folders, PG_VERSION,
@@ -70,6 +72,7 @@ class Data:
             detach=True,
             environment={
                 "POSTGRES_HBA": HBA,
+                "POSTGRES_UPGRADE": ADVICE,
                 "POSTGRES_HOST_AUTH_METHOD": "trust",
                 "POSTGRES_INITDB_ARGS": f"{INITDB} --data-checksums --no-sync",
                 "PGDATA": PGDATA,
@@ -171,3 +174,15 @@ def test_what_somebody_keeps_in_the_folder_is_left_alone(data: Data) -> None:
     assert code == 1
     assert "is not empty" in log
     assert data.plant("cat notes/mine") == "mine\n"
+
+
+def test_data_of_another_major_version_stop_in_a_line(data: Data) -> None:
+    data.plant(STARTED, "echo 16 >PG_VERSION")
+    before = data.plant("find . | sort")
+    code, log = data.ends()
+    assert code == 1
+    (line,) = log.splitlines()
+    assert re.fullmatch(
+        rf"{PGDATA} was made by PostgreSQL 16, and this image has \d+, which .*\. {ADVICE}", line
+    )
+    assert data.plant("find . | sort") == before

@@ -1,0 +1,207 @@
+"""Keep what belongs to dumps beside them: what they were taken of, and the keys that their rows need."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.dashtam.stack.plugins.module_utils import engine, lock, private_files
+
+DOCUMENTATION = """
+name: snapshots
+short_description: Record, list and find dumps by a name
+description:
+  - A snapshot is what the role C(backup) has written, C(<name>-<UTC time>.dump). Beside it is a C(.json) with
+    what it was taken of. The keys that its encrypted rows need are in one private file elsewhere, by the
+    dump's checksum, so that a rotation of secrets loses no snapshot and a copied dump carries no key.
+  - Nothing here asks a server. C(record) and C(prune) hold the lock that other changes hold.
+options:
+  operation:
+    description: >-
+      C(record) writes what belongs to O(file) and removes all but the newest O(keep) of its name if the name
+      begins with O(automatic). C(list) returns all in O(directory). C(find) returns the one that O(name)
+      means, the newest of that name or the very file; C(keys) the keys of O(file).
+    type: str
+    choices: [record, list, find, keys]
+    required: true
+  directory:
+    description: Where the snapshots are.
+    type: path
+  file:
+    description: A dump.
+    type: path
+  name:
+    description: What a person calls it.
+    type: str
+  keys_file:
+    description: The private file with the keys.
+    type: path
+  keys:
+    description: The keys of now.
+    type: str
+  about:
+    description: What C(list) returns of each, besides C(name), C(file), C(taken), C(age) and C(size).
+    type: dict
+    default: {}
+  automatic:
+    description: How names of automatic snapshots begin.
+    type: str
+    default: auto-
+  keep:
+    description: How many automatic snapshots of one name stay.
+    type: int
+    default: 3
+  lock:
+    description: The labels whose containers one run at a time changes.
+    type: dict
+    default: {}
+"""
+
+RETURN = """
+snapshots:
+  description: The newest first.
+  type: list
+file:
+  description: The path that C(find) found, empty if there is none.
+  type: str
+keys:
+  description: The keys, empty if none are known.
+  type: str
+"""
+
+STEM = re.compile(r"(?P<name>.+)-(?P<taken>\d{8}T\d{6}Z)")
+
+
+def found_in(directory: Path) -> list[dict[str, Any]]:
+    """Return the snapshots of a folder, the newest first; the newest of a name is called by it alone."""
+    now, snapshots = datetime.now(UTC), []
+    for path in directory.glob("*.dump") if directory.is_dir() else []:
+        if not (match := STEM.fullmatch(path.stem)):
+            continue
+        taken = datetime.strptime(match["taken"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        snapshots.append(
+            {"name": match["name"], "stem": path.stem, "file": str(path), "taken": taken.isoformat()}
+            | {"age": int((now - taken).total_seconds()), "size": path.stat().st_size}
+            | _about(path)
+        )
+    snapshots.sort(key=lambda each: each["taken"], reverse=True)
+    named: set[str] = set()
+    for each in snapshots:
+        stem = each.pop("stem")
+        if each["name"] in named:
+            each["name"] = stem
+        named.add(each["name"])
+    return snapshots
+
+
+def _about(path: Path) -> dict[str, Any]:
+    try:
+        about: dict[str, Any] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return about
+
+
+def meant(directory: Path, name: str) -> str:
+    """Return the path of the snapshot that a person means, empty if there is none."""
+    for each in found_in(directory):
+        if name in (each["name"], Path(each["file"]).stem):
+            return str(each["file"])
+    return ""
+
+
+def _digest(file: Path) -> str:
+    sums = file.with_name(file.name + ".sha256")
+    return (sums.read_text(encoding="utf-8").split() or [""])[0] if sums.is_file() else ""
+
+
+def _known(keys_file: Path) -> dict[str, str]:
+    try:
+        known: dict[str, str] = json.loads(keys_file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return known
+
+
+def record(file: Path, keys_file: Path, keys: str, about: Mapping[str, Any]) -> None:
+    """Write what belongs to a dump; the keys of dumps that are gone are forgotten."""
+    private_files.write(file.with_suffix(".json"), json.dumps(about) + "\n")
+    private_files.make_parents(keys_file.parent)
+    with private_files.locked(keys_file.parent):
+        known = _known(keys_file) | {_digest(file): keys}
+        private_files.write(keys_file, json.dumps(known, indent=1) + "\n")
+
+
+def prune(file: Path, automatic: str, keep: int) -> list[str]:
+    """Remove all but the newest automatic snapshots of a name; return what was removed."""
+    match = STEM.fullmatch(file.stem)
+    if not match or not match["name"].startswith(automatic):
+        return []
+    same = sorted(
+        path
+        for path in file.parent.glob(f"{match['name']}-*.dump")
+        if (other := STEM.fullmatch(path.stem)) and other["name"] == match["name"]
+    )
+    for path in same[:-keep]:
+        for each in (path, path.with_suffix(".json"), path.with_name(path.name + ".sha256")):
+            each.unlink(missing_ok=True)
+    return [path.stem for path in same[:-keep]]
+
+
+class ActionModule(ActionBase):
+    """Run one operation; see DOCUMENTATION."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the module-like result, see RETURN."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        needed = {
+            "record": ["file", "keys_file"],
+            "list": ["directory"],
+            "find": ["directory", "name"],
+            "keys": ["file", "keys_file"],
+        }
+        _, args = self.validate_argument_spec(
+            {
+                "operation": {"type": "str", "choices": list(needed), "required": True},
+                "directory": {"type": "str"},
+                "file": {"type": "str"},
+                "name": {"type": "str"},
+                "keys_file": {"type": "str"},
+                "keys": {"type": "str", "default": "", "no_log": True},
+                "about": {"type": "dict", "default": {}},
+                "automatic": {"type": "str", "default": "auto-"},
+                "keep": {"type": "int", "default": 3},
+                "lock": {"type": "dict", "default": {}},
+            },
+            required_if=[("operation", name, options) for name, options in needed.items()],
+        )
+        try:
+            return result | {"changed": False} | self._operate(args)
+        except (engine.EngineError, OSError, ValueError) as error:
+            return result | {"failed": True, "msg": f"{args['operation']}: {error}"}
+
+    def _operate(self, args: dict[str, Any]) -> dict[str, Any]:
+        operation = args["operation"]
+        if operation == "list":
+            return {"snapshots": found_in(Path(args["directory"]))}
+        if operation == "find":
+            return {"file": meant(Path(args["directory"]), args["name"])}
+        file = Path(args["file"])
+        if operation == "keys":
+            return {"keys": _known(Path(args["keys_file"])).get(_digest(file), "")}
+        if self._task.check_mode:
+            return {"skipped": True}
+        with lock.exclusive(args["lock"]):
+            # A symbolic link stays one: what it points to is replaced.
+            record(file, Path(os.path.realpath(args["keys_file"])), args["keys"], args["about"])
+            return {"changed": True, "removed": prune(file, args["automatic"], args["keep"])}

@@ -1,0 +1,45 @@
+"""Snapshots as a table for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.module_utils.common.text.formatters import bytes_to_human
+from ansible_collections.dashtam.stack.plugins.filter.container_status import container_age
+
+DOCUMENTATION = """
+name: snapshot_table
+short_description: A line for each snapshot
+description: See the function's docstring.
+"""
+
+
+def snapshot_table(snapshots: list[dict[str, Any]]) -> list[str]:
+    """Return a line for each snapshot (name, age, size, revision, rows), below the columns' titles.
+
+    :param snapshots: what the action ``snapshots`` has listed.
+    """
+    if not snapshots:
+        return []
+    rows = [("NAME", "AGE", "SIZE", "REVISION", "ROWS")] + [
+        (
+            each["name"],
+            container_age(each["age"]),
+            bytes_to_human(each["size"]),
+            each.get("revision") or "-",
+            str(each.get("rows", "-")),
+        )
+        for each in snapshots
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
+class FilterModule:
+    """Names under which Ansible finds the filters."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return filter names and functions."""
+        return {"snapshot_table": snapshot_table}

@@ -1,0 +1,212 @@
+"""Dev's data as a person handles them with `make`: kept, gone back to, reset, moved, and copied."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+import yaml
+
+from tests import collection
+from tests.by_path import ROOT
+
+pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="no make on this machine")
+FIRST, SECOND = ("INSTANCE=data", "PORT_OFFSET=600"), ("INSTANCE=data-copy", "PORT_OFFSET=610")
+SERVICES = ("app", "callback", "fake-schwab", "postgres", "redis")
+SNAPSHOTS = ROOT / "backups/snapshots"
+SECRETS = {name: ROOT / f"env/.secrets.dev.{name}.yml" for name in ("data", "data-copy")}
+ROWS = """
+    SELECT md5(string_agg(u::text, ',' ORDER BY id)) FROM users u UNION ALL
+    SELECT md5(string_agg(p::text, ',' ORDER BY id)) FROM providers p UNION ALL
+    SELECT count(*)::text FROM provider_audit_logs
+"""
+
+
+def make(*arguments: str, instance: tuple[str, str] = FIRST, code: int = 0) -> str:
+    """Return what it prints, or of a failure what it says of it."""
+    run = subprocess.run(
+        ["make", "--old-file=venv", "--old-file=engine", *arguments, *instance],
+        cwd=ROOT,
+        env=collection.outside(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == code, run.stdout + run.stderr
+    return run.stdout if code == 0 else run.stdout + run.stderr
+
+
+def answer(*arguments: str, **more: Any) -> Any:
+    """Return the answer, which is all that it prints, as JSON."""
+    return json.loads(make(*arguments, "FORMAT=json", **more))
+
+
+def run(container: str, *command: str, user: str = "") -> str:
+    client = docker.from_env()
+    try:
+        code, output = client.containers.get(container).exec_run(list(command), user=user)
+    finally:
+        client.close()
+    assert code == 0, output.decode()
+    return str(output.decode().strip())
+
+
+def psql(statement: str, name: str = "data") -> str:
+    words = ("psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "dashtam", "-c", statement)
+    return run(f"{name}-dev-postgres", *words, user="postgres")
+
+
+def redis_cli(*words: str, name: str = "data") -> str:
+    return run(f"{name}-dev-redis", "sh", "/tmp/redis-admin", "-e", *words)
+
+
+def started(name: str) -> dict[str, tuple[str, int]]:
+    client = docker.from_env()
+    found = {each: client.containers.get(f"{name}-dev-{each}").attrs for each in SERVICES}
+    client.close()
+    return {each: (has["State"]["StartedAt"], has["RestartCount"]) for each, has in found.items()}
+
+
+def clean() -> None:
+    for instance in (SECOND, FIRST):
+        make(
+            "clean", "LIMIT=dev", "ANSIBLE_ARGS=-e clean_confirm=dev -e clean_backup=false", instance=instance
+        )
+    for path in [*(ROOT / "env").glob("*.data.*"), *(ROOT / "env").glob("*.data-copy*")]:
+        path.unlink()
+    for path in (ROOT / "env").glob(".*.data*"):
+        path.unlink()
+    for name in ("data-dev", "data-copy-dev"):
+        shutil.rmtree(SNAPSHOTS / name, ignore_errors=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment() -> Iterator[None]:
+    for name in SECRETS:
+        local = ROOT / f"env/local.dev.{name}.yml"
+        local.write_text("dashtam_fake_schwab: true\n")
+        local.chmod(0o600)
+    try:
+        make("dev")
+        yield
+    finally:
+        clean()
+
+
+def test_seed_makes_a_user_and_connects_the_fake_provider_as_often_as_wanted() -> None:
+    first, second = answer("seed"), answer("seed")
+    assert (first["user"], first["provider"]) == ("created", "connected")
+    assert (second["user"], second["provider"]) == ("kept", "kept")
+    assert first["password"] == "SEED_PASSWORD in env/.secrets.dev.data.yml"
+    assert psql("SELECT email FROM users WHERE email_verified_at IS NOT NULL") == first["email"]
+    assert psql("SELECT status FROM provider_connections") == "active"
+
+
+def test_a_snapshot_brings_back_every_row_after_a_rotation_of_the_keys() -> None:
+    before = psql(ROWS)
+    taken = answer("snapshot", "NAME=before-refactor")
+    assert taken["rows"] > 0
+    psql("UPDATE users SET name = 'Other'")
+    make("rotate-secrets")
+    restored = answer("snapshot-restore", "NAME=before-refactor")
+    assert (restored["source"], restored["rows"]) == ("before-refactor", taken["rows"])
+    assert psql(ROWS) == before
+    # The tokens are under the new key: the app would not have become ready otherwise, and no other is needed.
+    key = psql("SELECT key_id FROM provider_tokens")
+    said = run("data-dev-app", "python", "-m", "src.core.security.rotate_encryption_keys")
+    assert f"Every row is under {key}, the first key" in said.replace("\\", "")
+    listed = answer("snapshots")
+    assert [each["name"] for each in listed] == ["auto-restore", "before-refactor"]
+    revision = psql("SELECT version_num FROM alembic_version")
+    assert {each["revision"] for each in listed} == {revision}
+    assert "before-refactor" in make("snapshots")
+    assert (
+        answer(
+            "drift",
+            "LIMIT=dev",
+        )["drift"]
+        == []
+    )
+
+
+def test_what_cannot_be_done_is_said_in_a_line_and_nothing_is_touched() -> None:
+    before = psql(ROWS), sorted(SNAPSHOTS.rglob("*"))
+    for arguments, line in (
+        (("snapshot",), "Name it: make snapshot INSTANCE=data PORT_OFFSET=600 NAME=before-refactor."),
+        (("snapshot", "NAME=auto-clean"), "does not begin with 'auto-'"),
+        (("snapshot", "NAME=../x"), "Name it: make snapshot"),
+        (("snapshot-restore", "NAME=nowhere"), "There is no snapshot 'nowhere' of data-dev"),
+        (("import", "FILE=nowhere.sql"), "nowhere.sql is no file"),
+        (("dev-reset",), "Nothing was reset: 'dev' was not typed."),
+        (("dev", "FROM=nowhere"), "There is no development environment nowhere to copy. There is:"),
+        (("dev", "FROM=data"), "FROM=data is this instance itself"),
+    ):
+        said = make(*arguments, code=2)
+        assert line in said
+        assert "Traceback" not in said
+    assert (psql(ROWS), sorted(SNAPSHOTS.rglob("*"))) == before
+
+
+def test_a_reset_leaves_what_migrations_and_seed_make_and_a_way_back() -> None:
+    psql("INSERT INTO users (email, password_hash, name) VALUES ('mine@x.test', 'x', 'Mine')")
+    redis_cli("SET", "dashtam:mine", "1")
+    before = psql(ROWS)
+    said = answer("dev-reset", "ANSIBLE_ARGS=-e reset_confirm=dev")
+    assert (said["user"], said["provider"]) == ("created", "connected")
+    assert psql("SELECT count(*) FROM users") == "1"
+    assert redis_cli("EXISTS", "dashtam:mine") == "0"
+    make("snapshot-restore", f"NAME={said['before']}")
+    assert psql(ROWS) == before
+
+
+def test_a_downgrade_leaves_a_way_back() -> None:
+    revision, before = psql("SELECT version_num FROM alembic_version"), psql(ROWS)
+    make("migrate-down")
+    assert psql("SELECT version_num FROM alembic_version") != revision
+    newest = answer("snapshots")[0]
+    assert (newest["name"], newest["revision"]) == ("auto-downgrade", revision)
+    make("migrate")
+    assert psql(ROWS) == before
+
+
+def test_an_export_comes_in_again_as_it_was(tmp_path: Path) -> None:
+    before = psql(ROWS)
+    path = tmp_path / "it's.sql"
+    exported = answer("export", f"FILE={path}")
+    assert exported == {"file": str(path), "size": path.stat().st_size}
+    assert path.stat().st_mode & 0o777 == 0o600
+    psql("DELETE FROM users")
+    assert answer("import", f"FILE={path}")["rows"] > 0
+    assert psql(ROWS) == before
+    assert "exists; nothing was written" in make("export", f"FILE={path}", code=2)
+
+
+def test_a_second_instance_on_a_copy_of_the_data(tmp_path: Path) -> None:
+    redis_cli("SET", "dashtam:kept", "a\nb", "PX", "600000")
+    before, running = psql(ROWS), started("data")
+    make("dev", "FROM=data", instance=SECOND)
+    assert psql(ROWS, "data-copy") == psql(ROWS) == before
+    assert started("data") == running
+    assert redis_cli("GET", "dashtam:kept", name="data-copy") == "a\nb"
+    assert 0 < int(redis_cli("PTTL", "dashtam:kept", name="data-copy")) <= 600_000
+    ours, copied = (yaml.safe_load(path.read_text()) for path in SECRETS.values())
+    same = {name for name, value in copied.items() if ours.get(name) == value}
+    assert same == {"ENCRYPTION_KEY", "SECRET_KEY"}
+    said = make("dev", "FROM=data", instance=SECOND, code=2)
+    assert "data-copy-dev is there already" in said
+    assert "changed=0" in make("dev", instance=SECOND)
+    psql("DELETE FROM users", "data-copy")
+    make("clean", "LIMIT=dev", "ANSIBLE_ARGS=-e clean_confirm=dev", instance=SECOND)
+    assert (psql(ROWS), started("data")) == (before, running)
+    assert [each["name"] for each in answer("snapshots", instance=SECOND)] == ["auto-clean", "from-data"]
+
+
+def test_a_volume_of_this_version_needs_no_upgrade() -> None:
+    said = answer("upgrade-postgres")
+    assert said == {"from": said["to"], "to": said["to"], "upgraded": False, "rows": None}
