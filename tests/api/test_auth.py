@@ -162,7 +162,7 @@ class TestRegistration:
         assert not password or password not in response.text
         assert await users(session) == 0
 
-    @pytest.mark.parametrize("password", ["Aa1-" * 32, "Aa1-aaaa", "ÄäÖö-٣٣٣", "Aa1\u20ac\x00xyz"])
+    @pytest.mark.parametrize("password", ["Aa1-bQ9+" * 16, "Aa1-qvxz", "ÄäÖö-٣٣٣", "Aa1\u20ac\x00xyz"])
     async def test_a_password_is_accepted(self, client: httpx.AsyncClient, password: str) -> None:
         response = await client.post(f"{AUTH}/register", json=REGISTRATION | {"password": password})
         assert response.status_code == 201

@@ -195,6 +195,7 @@ SWITCH = """
 - name: Use another context half-way
   hosts: localhost
   gather_facts: false
+  vars: {ansible_python_interpreter: "{{ ansible_playbook_python }}"}
   tasks:
     - name: Look
       ansible.builtin.debug:
@@ -240,6 +241,7 @@ NETWORK = {"name": "shop", "internal": False, "labels": {}}
                 "labels": {"site": "shop"},
                 "turn": 0,
                 "hash_label": "site.spec",
+                "project": {},
                 "log": LOG,
             },
         ),

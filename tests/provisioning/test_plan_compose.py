@@ -50,7 +50,7 @@ def declared(checkout: Path) -> dict[str, Any]:
 
 
 def test_every_container_is_a_service(compose: dict[str, Any], declared: dict[str, Any]) -> None:
-    assert compose["name"] == "second-dev"
+    assert compose["name"] == "second-dev-compose"
     assert list(compose["services"]) == list(declared)
     for name, spec in declared.items():
         service = compose["services"][name]
