@@ -65,11 +65,6 @@ def _is_rescued(task: Task) -> bool:
     return bool(block)
 
 
-def _is_message(result: CallbackTaskResult) -> bool:
-    """Return whether the task exists to print something, as `debug` does."""
-    return bool(result.result.get("_ansible_verbose_always"))
-
-
 class CallbackModule(Default):
     """Print what a person needs and nothing around it."""
 
@@ -127,7 +122,7 @@ class CallbackModule(Default):
         if result.task.action == SAY:
             if not result.task.loop:
                 self._say(result)
-        elif self._verbose or _is_message(result):
+        elif self._run_is_verbose(result):
             super().v2_runner_on_ok(result)
         elif not self._answer_only:
             self._handle_warnings_and_exception(result)
@@ -137,7 +132,7 @@ class CallbackModule(Default):
         """Print what is said."""
         if result.task.action == SAY:
             self._say(result)
-        elif self._verbose or _is_message(result):
+        elif self._run_is_verbose(result):
             super().v2_runner_item_on_ok(result)
 
     def v2_runner_item_on_failed(self, result: CallbackTaskResult) -> None:
