@@ -86,6 +86,7 @@ class CallbackModule(Default):
     def set_options(self, *arguments: Any, **options: Any) -> None:
         """Show all tasks at -v, each title before its task, whatever ansible.cfg hides."""
         super().set_options(*arguments, **options)
+        self._failures_to_stderr = bool(self.get_option("display_failed_stderr"))
         for name in ("display_ok_hosts", "display_skipped_hosts"):
             self.set_option(name, self._verbose)
 
@@ -93,10 +94,9 @@ class CallbackModule(Default):
         """Begin the screen, unless only the answer is wanted; print the title at -v alone."""
         self._answer_only = bool(play.get_vars().get("concise_answer_only")) and not self._verbose
         self._play = play
-        if self._answer_only:
-            # A program that reads the answer must not take a failure for it.
-            self.set_option("display_failed_stderr", True)
-        elif self._screen is None:
+        # A program that reads the answer must not take a failure for it.
+        self.set_option("display_failed_stderr", self._answer_only or self._failures_to_stderr)
+        if not self._answer_only and self._screen is None:
             self._screen = Screen(self._display, live=not self._verbose)
         if self._verbose:
             super().v2_playbook_on_play_start(play)
