@@ -186,3 +186,11 @@ def test_data_of_another_major_version_stop_in_a_line(data: Data) -> None:
         rf"{PGDATA} was made by PostgreSQL 16, and this image has \d+, which .*\. {ADVICE}", line
     )
     assert data.plant("find . | sort") == before
+
+
+def test_data_of_another_images_user_stop_in_a_line(data: Data) -> None:
+    data.plant(STARTED, "chmod 0 .")
+    code, log = data.ends()
+    assert code == 1
+    said = "belongs to a user of another image, and this image's server cannot read it. Nothing was changed."
+    assert log.splitlines() == [f"{PGDATA} {said} {ADVICE}"]

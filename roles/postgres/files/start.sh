@@ -35,8 +35,12 @@ elif [ -e "$PGDATA/PG_VERSION" ] && [ ! -e "$PGDATA/global/pg_control" ]; then
         "Restore the volume from a copy; or, to give its data up, remove the volume without a backup." >&2
     exit 1
 fi
-# Each major version reads its own files alone, and says so in words of its own, again and again.
-if [ -s "$PGDATA/PG_VERSION" ]; then
+# Each major version reads its own files alone, and says so in words of its own, again and again. Another image's server may have
+# another user, too, and this one would begin to initialise what it cannot look into.
+if [ -d "$PGDATA" ] && [ ! -x "$PGDATA" ]; then
+    echo "$PGDATA belongs to a user of another image, and this image's server cannot read it. Nothing was changed. ${POSTGRES_UPGRADE:-}" >&2
+    exit 1
+elif [ -s "$PGDATA/PG_VERSION" ]; then
     read -r made <"$PGDATA/PG_VERSION"
     present=$(postgres --version | sed 's/^[^0-9]*\([0-9]*\).*/\1/')
     if [ "$made" != "$present" ]; then
