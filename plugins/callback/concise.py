@@ -87,8 +87,9 @@ class CallbackModule(Default):
         """Show all tasks at -v, each title before its task, whatever ansible.cfg hides."""
         super().set_options(*arguments, **options)
         self._failures_to_stderr = bool(self.get_option("display_failed_stderr"))
-        for name in ("display_ok_hosts", "display_skipped_hosts"):
-            self.set_option(name, self._verbose)
+        # Of what is ok, the default callback is given only what is to be shown.
+        self.set_option("display_ok_hosts", True)
+        self.set_option("display_skipped_hosts", self._verbose)
 
     def v2_playbook_on_play_start(self, play: Play) -> None:
         """Begin the screen, unless only the answer is wanted; print the title at -v alone."""
