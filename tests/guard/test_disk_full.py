@@ -17,6 +17,7 @@ from tests.guard.test_interrupted_initdb import Data
 from tests.guard.test_kills import PSQL, query, ready
 
 NO_SPACE = "No space left on device"
+MEGABYTES = 400
 # In a mount namespace of its own, so that nothing is mounted for anybody else.
 BACKUP = """
 import subprocess, sys
@@ -27,21 +28,21 @@ container, folder = sys.argv[1], Path(sys.argv[2])
 mount = ["mount", "-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs", str(folder)]
 subprocess.run(mount, check=True)
 try:
-    archive.dump(archive.Server(container), "full", folder, "full")
+    archive.dump(archive.Server(container), "backed_up", folder, "full")
 except archive.Problem as problem:
     print(f"refused: {problem}")
 print(sorted(path.name for path in folder.iterdir()))
 subprocess.run(["mount", "-o", "remount,size=64m", str(folder)], check=True)
-print(archive.dump(archive.Server(container), "full", folder, "full")["rows"])
+print(archive.dump(archive.Server(container), "backed_up", folder, "full")["rows"])
 """
 
 
 @pytest.mark.skipif(not shutil.which("unshare"), reason="no unshare on this machine")
 def test_a_backup_is_whole_or_none(other_server: Server, tmp_path: object) -> None:
-    other_server.sql("CREATE DATABASE full")
+    other_server.sql("CREATE DATABASE backed_up")
     try:
         rows = "SELECT md5(n::text) || md5((-n)::text) AS noise FROM generate_series(1, 5000) AS n"
-        other_server.sql(f"CREATE TABLE noise AS {rows}", "full")
+        other_server.sql(f"CREATE TABLE noise AS {rows}", "backed_up")
         # A user namespace is needed by those who are not root.
         command = ["unshare", "--map-root-user", "--mount", sys.executable, "-c", BACKUP]
         run = subprocess.run(
@@ -58,29 +59,30 @@ def test_a_backup_is_whole_or_none(other_server: Server, tmp_path: object) -> No
         assert left == "[]"
         assert made == "{'public.noise': 5000}"
     finally:
-        other_server.sql("DROP DATABASE full WITH (FORCE)")
+        other_server.sql("DROP DATABASE backed_up WITH (FORCE)")
 
 
 @pytest.fixture
 def small() -> Iterator[tuple[Data, Callable[[int], None]]]:
-    """A volume in memory, and what gives it so many megabytes; a container keeps it while no server runs."""
+    """A volume in memory, and what leaves so many megabytes of it free; a container keeps it mounted."""
     engine = docker.from_env()
     volume = engine.volumes.create(
         f"guard-{secrets.token_hex(4)}-small",
-        driver_opts={"type": "tmpfs", "device": "tmpfs", "o": "size=20m,mode=0700"},
+        driver_opts={"type": "tmpfs", "device": "tmpfs", "o": f"size={MEGABYTES}m,mode=1777"},
         labels=LABELS,
     )
-    data = Data(engine, volume.name)
+    data = Data(engine, volume.name, f"{PGDATA}/cluster")
     keeper = engine.containers.run(
         _image(engine), ["600"], entrypoint="sleep", mounts=[data._mount], labels=LABELS, detach=True
     )
 
-    def resize(megabytes: int) -> None:
-        mount = ["mount", "-o", f"remount,size={megabytes}m", PGDATA]
-        code, output = keeper.exec_run(mount, user="root", privileged=True)
+    def leave(megabytes: int) -> None:
+        fill = f"rm -f {PGDATA}/filler && fallocate -l {MEGABYTES - megabytes}M {PGDATA}/filler"
+        code, output = keeper.exec_run(["sh", "-c", fill], user="root")
         assert code == 0, output.decode()
 
-    yield data, resize
+    leave(20)
+    yield data, leave
     keeper.remove(force=True)
     volume.remove(force=True)
     engine.close()
@@ -90,19 +92,19 @@ def test_a_cluster_that_did_not_fit_is_made_once_there_is_room(
     small: tuple[Data, Callable[[int], None]],
 ) -> None:
     """The server's log is what `make dev` shows of it."""
-    data, resize = small
+    data, leave = small
     code, log = data.ends()
     assert code != 0
     assert NO_SPACE in log
-    resize(160)
+    leave(160)
     assert data.databases()[0] == ["postgres", "template0", "template1"]
 
 
 def test_what_was_written_before_the_disk_was_full_stays(
     small: tuple[Data, Callable[[int], None]],
 ) -> None:
-    data, resize = small
-    resize(160)
+    data, leave = small
+    leave(160)
     container = data.start()
     try:
         ready(container)
@@ -120,14 +122,12 @@ def test_what_was_written_before_the_disk_was_full_stays(
         assert code, "the disk was never full"
         assert NO_SPACE in said
         assert written
-        # A server whose log of transactions found no room has stopped.
-        container.reload()
-        if container.status != "running":
-            resize(200)
-            container.start()
+        # A server whose log of transactions found no room has stopped, or is about to.
+        leave(200)
+        container.restart()
         ready(container)
         assert query(container, "SELECT count(*) FROM kept") == str(written)
-        resize(320)
+        leave(320)
         query(container, insert)
         assert query(container, "SELECT count(*) FROM kept") == str(written + 5000)
     finally:

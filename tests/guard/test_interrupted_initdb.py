@@ -43,6 +43,8 @@ class Data:
 
     engine: docker.DockerClient
     volume: str
+    # In the volume, or a folder in it.
+    pgdata: str = PGDATA
 
     def plant(self, *commands: str) -> str:
         """Run commands in the folder, as its owner; what they print."""
@@ -75,7 +77,7 @@ class Data:
                 "POSTGRES_UPGRADE": ADVICE,
                 "POSTGRES_HOST_AUTH_METHOD": "trust",
                 "POSTGRES_INITDB_ARGS": f"{INITDB} --data-checksums --no-sync",
-                "PGDATA": PGDATA,
+                "PGDATA": self.pgdata,
             },
             mounts=[self._mount],
             labels=LABELS,
