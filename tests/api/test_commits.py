@@ -112,7 +112,7 @@ async def test_a_wrong_password_counts_although_the_response_is_an_error(
 async def test_a_link_works_when_its_mail_is_sent(
     http: httpx.AsyncClient, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def send(*arguments: object) -> None:
+    async def send(*arguments: object) -> None:
         recorder.events.append("mail")
 
     monkeypatch.setattr("src.accounts.mail.send", send)

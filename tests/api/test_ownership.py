@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel
 
 from src.core.config import Settings
+from src.core.web import docs
 from src.models import Provider, ProviderAuditLog, ProviderConnection, ProviderToken, RefreshToken, User
 from tests import factories
 
@@ -27,8 +28,11 @@ Route = tuple[str, str]
 OPEN: set[Route] = {
     ("GET", "/health"),
     ("GET", "/ready"),
+    ("GET", "/"),
     ("GET", "/docs"),
-    ("GET", "/docs/oauth2-redirect"),
+    *(("GET", f"/docs/{file}") for file in docs.FILES),
+    # Pages of mailed links, whose tokens say whose they are.
+    *((method, page) for method in ("GET", "POST") for page in ("/verify-email", "/reset-password")),
     ("GET", "/openapi.json"),
     ("POST", f"{API}/auth/register"),
     ("POST", f"{API}/auth/verify-email"),
@@ -62,6 +66,7 @@ OWNED: dict[Route, Any] = {
 RELAY: dict[Route, Any] = {
     ("POST", f"{API}/internal/oauth/begin"): {"ticket": "t", "state": "s"},
     ("POST", f"{API}/internal/oauth/complete"): {"code": "c", "state": "s"},
+    ("POST", f"{API}/internal/oauth/result"): {"result": "r"},
 }
 TABLES: tuple[type[SQLModel], ...] = (
     *(User, RefreshToken),
