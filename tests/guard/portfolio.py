@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from ansible_collections.dashtam.stack.plugins.module_utils.dump_files import sums_of
 from sqlalchemy.exc import SQLAlchemyError
 
 from src.core.config import ConfigurationError, OwnerSettings
@@ -90,7 +91,7 @@ class Portfolio:
     def written(self, data: bytes) -> Path:
         """A dump that nobody has made a checksum of."""
         path = self.folder / f"{NAME}.dump"
-        archive.sums_of(path).unlink(missing_ok=True)
+        sums_of(path).unlink(missing_ok=True)
         path.write_bytes(data)
         return path
 
@@ -99,7 +100,7 @@ class Portfolio:
         whole = self.dump()
         digest = hashlib.sha256(whole.read_bytes()).hexdigest()
         path = self.written(data)
-        archive.sums_of(path).write_text(f"{digest}  {path.name}\n")
+        sums_of(path).write_text(f"{digest}  {path.name}\n")
         return path
 
     def of_another(

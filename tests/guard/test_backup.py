@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.dashtam.stack.plugins.module_utils.dump_files import sums_of
 
 from tests.by_path import load
 from tests.guard.scratch import Server
@@ -150,7 +151,7 @@ def test_a_damaged_dump_changes_nothing(
     before = content(), oid(other_server)
     dumped.write_bytes(damage(dumped.read_bytes()))
     if not checksum:
-        archive.sums_of(dumped).unlink()
+        sums_of(dumped).unlink()
     with pytest.raises(archive.Problem, match=complaint):
         restore(engine, dumped)
     assert (

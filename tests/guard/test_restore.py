@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.dashtam.stack.plugins.module_utils.dump_files import sums_of
 
 from tests.by_path import ROOT
 from tests.guard.bad_dumps import REASONS, REFUSED, flipped
@@ -110,9 +111,9 @@ def test_without_a_checksum_only_if_asked_for(portfolio: Portfolio) -> None:
 @pytest.mark.parametrize("unverified", [False, True])
 def test_a_checksum_that_differs_is_always_refused(portfolio: Portfolio, unverified: bool) -> None:
     path = portfolio.dump()
-    archive.sums_of(path).write_text("0" * 64 + f"  {path.name}\n")
+    sums_of(path).write_text("0" * 64 + f"  {path.name}\n")
     try:
         with pytest.raises(archive.Problem, match=r"it is not what .* says"):
             portfolio.restore(path, unverified)
     finally:
-        archive.sums_of(path).unlink()
+        sums_of(path).unlink()
