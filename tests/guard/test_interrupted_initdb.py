@@ -64,14 +64,15 @@ class Data:
     def _mount(self) -> docker.types.Mount:
         return docker.types.Mount(PGDATA, self.volume, type="volume")
 
-    def start(self) -> Container:
-        """A server by the role's command."""
+    def start(self, user: str | None = None) -> Container:
+        """A server by the role's command, as the image's own user unless another one is named."""
         hba = "/tmp/postgresql-hba.conf"
         script = (ROLE / "start.sh").read_text()
         return self.engine.containers.run(
             _image(self.engine),
             ["timeout", str(LIFETIME), "sh", "-c", script, "start", hba, f"-chba_file={hba}"],
             detach=True,
+            user=user,
             environment={
                 "POSTGRES_HBA": HBA,
                 "POSTGRES_UPGRADE": ADVICE,
@@ -83,9 +84,9 @@ class Data:
             labels=LABELS,
         )
 
-    def ends(self) -> tuple[int, str]:
+    def ends(self, user: str | None = None) -> tuple[int, str]:
         """Exit code and log of a server that does not start."""
-        container = self.start()
+        container = self.start(user)
         try:
             code: int = container.wait(timeout=60)["StatusCode"]
             return code, container.logs().decode()
@@ -192,7 +193,7 @@ def test_data_of_another_major_version_stop_in_a_line(data: Data) -> None:
 
 def test_data_of_another_images_user_stop_in_a_line(data: Data) -> None:
     data.plant(STARTED, "chmod 0 .")
-    code, log = data.ends()
+    code, log = data.ends("postgres")
     assert code == 1
     said = "belongs to a user of another image, and this image's server cannot read it. Nothing was changed."
     assert log.splitlines() == [f"{PGDATA} {said} {ADVICE}"]
