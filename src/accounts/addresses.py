@@ -6,6 +6,8 @@ from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, valida
 from pydantic import AfterValidator, Field
 
 MAX_LENGTH = 320
+ENCODED_WORD = "=?"
+REFUSAL = "is not an e-mail address (before the @, only ASCII is accepted, and no =?)"
 # RFC 6761 and others: names that lead nowhere on the Internet, but may on a developer's machine or network.
 # The validator's list is emptied, as its documentation suggests: it does not know which environment this is.
 NOT_ON_THE_INTERNET = tuple(SPECIAL_USE_DOMAIN_NAMES)
@@ -16,7 +18,8 @@ def normalise(address: str) -> str:
     """Return ``address`` in lower case, its domain as DNS has it. Raise ``ValueError`` if it is not valid.
 
     ASCII only before the @: nobody gets an account whose address only looks like somebody else's, and the
-    database's idea of lower case is Python's.
+    database's idea of lower case is Python's. No encoded word there either (RFC 2047, section 2: ``=?``),
+    which a mail's header would be decoded from: into further recipients, or a line break.
     """
     try:
         valid = validate_email(
@@ -24,7 +27,9 @@ def normalise(address: str) -> str:
         )
     except EmailNotValidError:
         # Its message repeats what was given.
-        raise ValueError("is not an e-mail address (before the @, only ASCII is accepted)") from None
+        raise ValueError(REFUSAL) from None
+    if ENCODED_WORD in valid.local_part:
+        raise ValueError(REFUSAL)
     return str(valid.ascii_email).lower()
 
 

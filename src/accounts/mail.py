@@ -73,5 +73,4 @@ async def send(settings: Settings, mail: Mail) -> None:
     if settings.environment != "production":
         logger.info("Mail to %s: %s: %s", mail.to, mail.subject, link)
     if settings.smtp_host:
-        text = mail.text.format(link=link)
-        await smtp.deliver(settings, smtp.message(settings, mail.to, mail.subject, text))
+        await smtp.deliver(settings, mail.to, mail.subject, mail.text.format(link=link))

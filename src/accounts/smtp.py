@@ -14,6 +14,11 @@ TIMEOUT = 15.0
 logger = logging.getLogger(__name__)
 
 
+def sender_domain(settings: Settings) -> str:
+    """Return MAIL_FROM's domain. It stands where a machine's own name would, which is nobody's business."""
+    return parseaddr(settings.mail_from)[1].rpartition("@")[2]
+
+
 def message(settings: Settings, to: str, subject: str, text: str) -> EmailMessage:
     """Return a mail from MAIL_FROM. Raises ``ValueError`` for a header with a line break."""
     mail = EmailMessage()
@@ -21,16 +26,16 @@ def message(settings: Settings, to: str, subject: str, text: str) -> EmailMessag
     mail["To"] = to
     mail["Subject"] = subject
     mail["Date"] = formatdate()
-    # Not the machine's own name, which is nobody's business.
-    mail["Message-ID"] = make_msgid(domain=parseaddr(settings.mail_from)[1].rpartition("@")[2])
+    mail["Message-ID"] = make_msgid(domain=sender_domain(settings))
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no "out of office" answers
     mail.set_content(text)
     return mail
 
 
-async def deliver(settings: Settings, mail: EmailMessage) -> bool:
-    """Hand ``mail`` to the server; whether it took it. What went wrong is logged, without the mail's text.
+async def deliver(settings: Settings, to: str, subject: str, text: str) -> None:
+    """Hand a mail for ``to``, and for nobody else, to the server.
 
+    What goes wrong is logged, without the mail's text, for by now what the mail speaks of is committed.
     Certificates are verified; a server that does not offer the TLS that SMTP_SECURITY asks for gets nothing.
     """
     import aiosmtplib  # not on top: every start would pay for it
@@ -40,9 +45,11 @@ async def deliver(settings: Settings, mail: EmailMessage) -> bool:
     try:
         async with asyncio.timeout(TIMEOUT):
             await aiosmtplib.send(
-                mail,
+                message(settings, to, subject, text),
+                recipients=[to],
                 hostname=settings.smtp_host,
                 port=settings.smtp_port,
+                local_hostname=sender_domain(settings),
                 username=settings.smtp_user or None,
                 password=password or None,
                 use_tls=settings.smtp_security == "tls",
@@ -53,5 +60,3 @@ async def deliver(settings: Settings, mail: EmailMessage) -> bool:
     except (aiosmtplib.SMTPException, OSError, ValueError) as error:
         server = f"{settings.smtp_host}:{settings.smtp_port}"
         logger.error("%s did not take a mail: %s: %s", server, type(error).__name__, error)
-        return False
-    return True

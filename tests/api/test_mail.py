@@ -33,6 +33,8 @@ class Post:
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
         self.encrypted: list[bool] = []
+        self.recipients: list[list[str]] = []
+        self.names: list[str] = []
         self.logins: list[str] = []
         self.answer = "250 OK"
 
@@ -40,6 +42,8 @@ class Post:
         assert isinstance(envelope.content, bytes)
         assert server.transport is not None
         self.encrypted.append(server.transport.get_extra_info("ssl_object") is not None)
+        self.recipients.append(envelope.rcpt_tos)
+        self.names.append(str(session.host_name))
         if self.answer.startswith("250"):
             self.mails.append(message_from_bytes(envelope.content, _class=EmailMessage, policy=default))
         return self.answer
@@ -100,6 +104,8 @@ async def test_a_registration_mails_a_link(
         assert (await client.post(REGISTER, json=REGISTRATION)).status_code == 201
     (received,) = post.mails
     assert post.encrypted == [security != "none"]
+    assert post.recipients == [["ann@example.org"]]
+    assert post.names == ["example.org"]
     assert (received["From"], received["To"]) == ("Dashtam <no-reply@example.org>", "ann@example.org")
     assert received["Subject"] == "Confirm your address"
     assert received["Auto-Submitted"] == "auto-generated"
@@ -127,6 +133,22 @@ async def test_a_reset_is_mailed(
         configured(app, **settings)
         assert (await client.post("/api/v1/password-resets/", json={"email": user.email})).status_code == 202
     assert "/reset-password?token=" in post.mails[0].get_content()
+
+
+async def test_a_mail_goes_to_one_recipient_whatever_its_header_is_decoded_to(
+    app: FastAPI, serve: Serve, post: Post, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such addresses are refused; should one come this far, nobody else gets the mail, and nobody an error."""
+    async with serve("none") as settings:
+        configured(app, **settings)
+        for address in (
+            "=?us-ascii?q?eve=40example.com=2c?=x@example.org",
+            "=?us-ascii?q?a=0d=0ab?=@example.org",
+        ):
+            await mail.send(app.state.settings, mail.verification(address, "t"))
+    # This server takes neither; it would take eve@example.com.
+    assert post.recipients == []
+    assert caplog.text.count("did not take a mail") == 2
 
 
 @pytest.mark.parametrize("password", [SMTP_PASSWORD, "wrong"])
