@@ -34,6 +34,9 @@ class Reason(StrEnum):
     PROVIDER_UNAVAILABLE = "provider-unavailable"
     PROVIDER_ANSWER_INVALID = "provider-answer-invalid"
     PROVIDER_REFUSED = "provider-refused"
+    CONSENT_EXPIRED = "consent-expired"
+    NO_REFRESH_TOKEN = "no-refresh-token"  # noqa: S105 - what is missing
+    TOKENS_UNREADABLE = "tokens-unreadable"
     AUTHORIZATION_EXPIRED = "authorization-expired"
     FAILED = "failed"
 
@@ -62,6 +65,9 @@ DETAILS = {
     Reason.PROVIDER_UNAVAILABLE: "The provider could not be reached. Try again later.",
     Reason.PROVIDER_ANSWER_INVALID: "The provider's answer was malformed. Try again later.",
     Reason.PROVIDER_REFUSED: "The provider did not accept this service's request. Whoever runs it must look.",
+    Reason.CONSENT_EXPIRED: "The consent has ended at the provider. Connect again.",
+    Reason.NO_REFRESH_TOKEN: "The provider gave nothing to refresh with. Connect again when the access ends.",
+    Reason.TOKENS_UNREADABLE: "The stored tokens cannot be read. Connect again.",
     Reason.AUTHORIZATION_EXPIRED: "Nobody finished the authorization within ten minutes. Start again.",
     Reason.FAILED: "The last attempt failed. Start again.",
 }

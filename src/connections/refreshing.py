@@ -38,6 +38,7 @@ from src.models import Provider, ProviderAuditLog, ProviderConnection, ProviderT
 from src.models.provider import AuditOutcome, ConnectionStatus
 
 AHEAD = timedelta(minutes=5)
+CONSENT_EXPIRED = "consent-expired"
 logger = logging.getLogger(__name__)
 
 
@@ -100,7 +101,7 @@ def _connected(snapshot: ProviderSnapshot) -> tuple[ProviderConnection, Provider
 
 
 def _consent_expired() -> Problem:
-    return Problem(409, "consent-expired", "The consent has ended at the provider. Connect again.")
+    return Problem(409, CONSENT_EXPIRED, "The consent has ended at the provider. Connect again.")
 
 
 def _result_of_another(now: ProviderSnapshot, seen: Version) -> ProviderSnapshot:
@@ -108,10 +109,10 @@ def _result_of_another(now: ProviderSnapshot, seen: Version) -> ProviderSnapshot
     connection, _ = _connected(now)
     _, seen_token = seen
     _, token = _version(now)
-    if token == seen_token and connection.last_error is not None:
-        raise next(
-            Problem(*known) for known in PROVIDER_PROBLEMS.values() if known[1] == connection.last_error
-        )
+    if token == seen_token:
+        for known in PROVIDER_PROBLEMS.values():
+            if known[1] == connection.last_error:
+                raise Problem(*known)
     return now
 
 
@@ -124,20 +125,20 @@ async def _ask(context: Context, snapshot: ProviderSnapshot) -> ProviderSnapshot
     now = datetime.now(UTC)
     if held.refresh_token is None:
         if token.expires_at <= now:
-            await _expire(context, snapshot, reason="no_refresh_token")
+            await _fail(context, snapshot, _consent_expired(), reason="no_refresh_token")
         problem = Problem(409, "no-refresh-token", "The provider gave nothing to refresh with.")
-        await context.audit.fail(Action.TOKEN_REFRESHED, problem, target)
+        await _fail(context, snapshot, problem, problem=problem.code)
     if token.refresh_expires_at is not None and token.refresh_expires_at <= now:
-        await _expire(context, snapshot, reason="refresh_token_expired")
+        await _fail(context, snapshot, _consent_expired(), reason="refresh_token_expired")
     details = {"interrupted_before": True} if await _was_interrupted(context, provider.id) else {}
     await commit_before_waiting(context.session)
     await context.audit.record_alone(Action.TOKEN_REFRESH_STARTED, target)
     try:
         grant = await context.oauth.client(provider_type).refresh(held.refresh_token)
     except ConsentLostError as error:
-        await _expire(context, snapshot, reason=error.reason, **details)
+        await _fail(context, snapshot, _consent_expired(), reason=error.reason, **details)
     except ProviderError as error:
-        await _count(context, snapshot, error, **details)
+        await _fail(context, snapshot, provider_problem(error), reason=error.reason, **details)
     try:
         return await _store(context, snapshot, held, grant, details)
     except Problem:
@@ -186,40 +187,29 @@ async def _unchanged(context: Context, snapshot: ProviderSnapshot) -> ProviderSn
     return now
 
 
-async def _expire(context: Context, snapshot: ProviderSnapshot, reason: str, **details: bool) -> NoReturn:
+async def _fail(context: Context, snapshot: ProviderSnapshot, refusal: Problem, **details: Any) -> NoReturn:
+    """Keep why nothing was refreshed, in the connection and in the audit log, and raise ``refusal``."""
     now = await _unchanged(context, snapshot)
     connection, _ = _connected(now)
-    connection.status = ConnectionStatus.EXPIRED
+    connection.last_error, connection.last_error_at = refusal.code, datetime.now(UTC)
+    if refusal.code == CONSENT_EXPIRED:
+        connection.status = ConnectionStatus.EXPIRED
+    elif refusal.status >= 500:  # the provider did not do its part
+        connection.error_count += 1
     target = AuditTarget.from_provider(now.provider, connection.id)
-    context.audit.record(Action.TOKEN_REFRESHED, target, AuditOutcome.FAILURE, reason=reason, **details)
+    context.audit.record(Action.TOKEN_REFRESHED, target, AuditOutcome.FAILURE, **details)
     await commit_despite_refusal(context.session)
-    raise _consent_expired()
-
-
-async def _count(
-    context: Context, snapshot: ProviderSnapshot, error: ProviderError, **details: bool
-) -> NoReturn:
-    problem = provider_problem(error)
-    now = await _unchanged(context, snapshot)
-    connection, _ = _connected(now)
-    connection.error_count += 1
-    connection.last_error = problem.code
-    connection.last_error_at = datetime.now(UTC)
-    target = AuditTarget.from_provider(now.provider, connection.id)
-    context.audit.record(Action.TOKEN_REFRESHED, target, AuditOutcome.FAILURE, reason=error.reason, **details)
-    await commit_despite_refusal(context.session)
-    raise problem
+    raise refusal
 
 
 async def _read(context: Context, snapshot: ProviderSnapshot) -> Tokens:
-    connection, token = _connected(snapshot)
+    _, token = _connected(snapshot)
     try:
         return tokens.read(token, context.oauth.keyring)
     except DecryptionError as error:
         logger.error("Tokens cannot be read: %s", error)
         problem = Problem(409, "tokens-unreadable", "The stored tokens cannot be read. Connect again.")
-        target = AuditTarget.from_provider(snapshot.provider, connection.id)
-        await context.audit.fail(Action.TOKEN_REFRESHED, problem, target)
+        await _fail(context, snapshot, problem, problem=problem.code)
 
 
 async def _was_interrupted(context: Context, provider_id: uuid.UUID) -> bool:

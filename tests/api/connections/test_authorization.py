@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from src.connections import refreshing, transport
+from src.connections.attempts import DETAILS, Reason
 from src.connections.audit import Action, AuditTarget, AuditTrail, ClientInfo
 from src.connections.context import Context, OAuth
 from src.connections.tokens import Tokens, read
@@ -220,6 +221,7 @@ async def test_refresh_after_the_consent(
     assert "Connect again" in response.json()["detail"]
     status = (await flow.client.get(url, headers=login(user))).json()
     assert (status["status"], status["error_count"]) == ("expired", 0)
+    assert status["last_error"] == "consent-expired"
     entry = (await audited(session, REFRESHED))[-1]
     assert (entry.outcome, entry.details["reason"]) == ("failure", "invalid_grant")
     # From now on nobody is asked.
@@ -235,7 +237,8 @@ async def test_refresh_after_seven_days(
     response = await flow.client.patch(url, headers=login(user))
     assert (response.status_code, code_of(response)) == (409, "consent-expired")
     assert flow.asked("refresh_token") == 0
-    assert (await flow.client.get(url, headers=login(user))).json()["status"] == "expired"
+    body = (await flow.client.get(url, headers=login(user))).json()
+    assert (body["status"], body["last_error"]) == ("expired", "consent-expired")
     entry = (await audited(session, REFRESHED))[-1]
     assert (entry.outcome, entry.details["reason"]) == ("failure", "refresh_token_expired")
 
@@ -266,8 +269,9 @@ async def test_refresh_without_a_refresh_token(
     response = await flow.client.patch(url, headers=login(user))
     problem = "consent-expired" if expired else "no-refresh-token"
     assert (response.status_code, code_of(response)) == (409, problem)
-    status = (await flow.client.get(url, headers=login(user))).json()["status"]
-    assert status == ("expired" if expired else "active")
+    body = (await flow.client.get(url, headers=login(user))).json()
+    assert (body["status"], body["last_error"]) == ("expired" if expired else "active", problem)
+    assert body["last_error_detail"] == DETAILS[Reason(problem)]
     assert flow.asked("refresh_token") == 0
     assert (await audited(session, REFRESHED))[-1].outcome == "failure"
 
@@ -315,6 +319,18 @@ async def test_refresh_at_a_provider_that_fails(
     assert (body["status"], body["error_count"], body["last_error"]) == ("active", 0, None)
 
 
+async def test_a_lost_consent_replaces_the_error_before_it(
+    flow: OAuthFlow, url: str, user: User, login: Login, connected: None
+) -> None:
+    switch(flow, answer="server_error")
+    await flow.client.patch(url, headers=login(user))
+    switch(flow, answer="normal")
+    flow.fake.provider.withdraw_consent()
+    await flow.client.patch(url, headers=login(user))
+    body = (await flow.client.get(url, headers=login(user))).json()
+    assert (body["status"], body["last_error"]) == ("expired", "consent-expired")
+
+
 async def test_refresh_with_wrong_credentials_of_ours(
     flow: OAuthFlow, session: AsyncSession, url: str, user: User, login: Login, connected: None
 ) -> None:
@@ -340,6 +356,8 @@ async def test_refresh_of_what_cannot_be_read(
     await change(session, ProviderToken, refresh_token_encrypted=damage)
     response = await flow.client.patch(url, headers=login(user))
     assert (response.status_code, code_of(response)) == (409, "tokens-unreadable")
+    body = (await flow.client.get(url, headers=login(user))).json()
+    assert (body["status"], body["last_error"]) == ("active", "tokens-unreadable")
     assert flow.asked("refresh_token") == 0
     assert (await audited(session, REFRESHED))[-1].outcome == "failure"
     assert (await flow.client.delete(url, headers=login(user))).status_code == 204
