@@ -26,8 +26,8 @@ from src.provider_types import define_all
 DESCRIPTION = """
 Dashtam connects brokerage accounts over OAuth. To connect one from this page:
 
-1. **Register an account**, and verify its address with the token in the mailed link. Outside production, the
-   link is in the app's log: `make dev-logs-app`.
+1. **Register an account**, and open the mailed link, whose page verifies its address. Outside production,
+   the link is also in the app's log: `make dev-logs-app`.
 2. **Log in.** Choose **Authorize** at the top of this page, paste the `access_token` from the response, and
    confirm.
 3. **List provider types**, and **add a provider** with the `key` of one and a name of your own.
@@ -108,7 +108,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     for module in (auth, password_resets, provider_types, providers, authorization, relay):
         app.include_router(module.router, prefix="/api/v1")
-    app.include_router(account_pages.router)
+    account_pages.install(app)
     if app.openapi_url:
         docs.install(app)
 

@@ -7,11 +7,12 @@ it is loaded.
 """
 
 import html
+import logging
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
@@ -25,17 +26,34 @@ from src.api.account_bodies import Verification
 from src.api.dependencies import SessionDependency, SettingsDependency
 from src.core.config import Settings
 from src.core.web.pages import headers, page
-from src.core.web.problems import UNAVAILABLE, Problem
+from src.core.web.problems import Problem, is_unavailable
 from src.core.web.rate_limits import RateLimited, limit
 from src.models import User
 from src.models.account import Purpose
+
+logger = logging.getLogger(__name__)
 
 VERIFY, RESET = "/verify-email", "/reset-password"
 NO_LONGER_VALID = "This link is no longer valid"
 NEW_LINK = {
     VERIFY: "It has expired, or is incomplete. Log in to Dashtam, and a new link is mailed to you.",
-    RESET: "It has expired, or is incomplete. Ask Dashtam for a new one.",
+    RESET: "It was used, has expired, or is incomplete. Ask Dashtam for a new one.",
 }
+# Whoever typed a password into a page that was still open must not take it for the account's.
+ALREADY_USED = (
+    "Your password was not changed now. Log in with the one that you chose before, or ask Dashtam for a new "
+    "link."
+)
+
+
+class PageInstead(Exception):
+    """What went wrong, as the page that says so. Being an exception, it rolls the request's session back."""
+
+    def __init__(
+        self, title: str, text: str, status: int, more_headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(f"{status} {title}")
+        self.page = page(title, f"<p>{text}</p>", status, mark="bad", more_headers=more_headers)
 
 
 class PageRoute(APIRoute):
@@ -47,21 +65,41 @@ class PageRoute(APIRoute):
         async def answer(request: Request) -> Response:
             try:
                 return await handle(request)
-            except RateLimited as problem:
-                text = f"<p>Wait {problem.retry_after} seconds, then try again.</p>"
-                return page("Too many attempts", text, 429, mark="bad", more_headers=problem.headers)
-            except RequestValidationError:
-                return page(NO_LONGER_VALID, f"<p>{NEW_LINK[self.path]}</p>", 422, mark="bad")
-            except (Problem, HTTPException) as error:
-                status = error.status if isinstance(error, Problem) else error.status_code
-                return page(NO_LONGER_VALID, f"<p>{NEW_LINK[self.path]}</p>", status, mark="bad")
-            except UNAVAILABLE:
-                text = "<p>Load this page again in a moment. Your link remains valid.</p>"
-                return page(
-                    "Dashtam does not answer", text, 503, mark="bad", more_headers={"Retry-After": "5"}
-                )
+            except PageInstead:
+                raise
+            except Exception as error:
+                if (instead := _instead(error, self.path)) is None:
+                    raise
+                raise instead from error
 
         return answer
+
+
+def _instead(error: Exception, path: str) -> PageInstead | None:
+    """Return the page to show for ``error``; none for a fault of ours, which is answered as any other."""
+    if isinstance(error, RateLimited):
+        text = f"Wait {error.retry_after} seconds, then try again."
+        return PageInstead("Too many attempts", text, 429, error.headers)
+    if isinstance(error, RequestValidationError):
+        return PageInstead(NO_LONGER_VALID, NEW_LINK[path], 422)
+    if isinstance(error, Problem | HTTPException):
+        status = error.status if isinstance(error, Problem) else error.status_code
+        return PageInstead(NO_LONGER_VALID, NEW_LINK[path], status)
+    if is_unavailable(error):
+        logger.warning("A service does not answer: %s: %s", type(error).__name__, error)
+        text = "Load this page again in a moment. Your link remains valid."
+        return PageInstead("Dashtam does not answer", text, 503, {"Retry-After": "5"})
+    return None
+
+
+async def _page(request: Request, error: Exception) -> Response:
+    return cast(PageInstead, error).page
+
+
+def install(app: FastAPI) -> None:
+    """Add the pages to ``app``."""
+    app.add_exception_handler(PageInstead, _page)
+    app.include_router(router)
 
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -105,7 +143,7 @@ async def ask_to_verify(token: InLink, session: SessionDependency, settings: Set
         )
     if await mailed_tokens.was_used(session, token, Purpose.VERIFY_EMAIL):
         return _done("Your address is confirmed", "You can log in to Dashtam now.", settings)
-    return page(NO_LONGER_VALID, f"<p>{NEW_LINK[VERIFY]}</p>", 404, mark="bad")
+    raise PageInstead(NO_LONGER_VALID, NEW_LINK[VERIFY], 404)
 
 
 @router.post(VERIFY, dependencies=[Depends(limit("verify-email", "30/minute"))])
@@ -123,7 +161,7 @@ async def ask_for_password(
         return _password_form(token, user)
     if await mailed_tokens.was_used(session, token, Purpose.RESET_PASSWORD):
         return _done("Your password was changed", "Log in to Dashtam with the new one.", settings)
-    return page(NO_LONGER_VALID, f"<p>{NEW_LINK[RESET]}</p>", 404, mark="bad")
+    raise PageInstead(NO_LONGER_VALID, NEW_LINK[RESET], 404)
 
 
 @router.post(RESET, dependencies=[Depends(limit("password-reset-token", "30/minute"))])
@@ -135,9 +173,10 @@ async def reset(token: InForm, session: SessionDependency, password: Annotated[s
         except ValidationError as error:
             return _password_form(token, user, _wrong(error))
         await password_resets.reset_password(token, body, session)
-    elif not await mailed_tokens.was_used(session, token, Purpose.RESET_PASSWORD):
-        raise password_resets.NoSuchReset
-    return _back(RESET, token)
+        return _back(RESET, token)
+    if await mailed_tokens.was_used(session, token, Purpose.RESET_PASSWORD):
+        raise PageInstead("This link was already used", ALREADY_USED, 409)
+    raise password_resets.NoSuchReset
 
 
 def _wrong(error: ValidationError) -> str:
@@ -165,7 +204,8 @@ def _password_form(token: str, user: User, wrong: str = "") -> Response:
         f'minlength="{passwords.MIN_LENGTH}" maxlength="{passwords.MAX_LENGTH}"{invalid} '
         f'aria-describedby="{"wrong " if wrong else ""}rules">\n'
         f'<p class="hint" id="rules">At least {passwords.MIN_LENGTH} characters, with an upper-case letter, '
-        "a lower-case letter, a digit and a special character. All devices are logged out.</p>\n"
+        "a lower-case letter, a digit and a special character. Common passwords are refused. "
+        "All devices are logged out.</p>\n"
     )
     body = f"<p>For the account <strong>{address}</strong>.</p>\n{error if wrong else ''}"
     return page(

@@ -47,8 +47,8 @@ router = APIRouter(prefix="/auth", tags=["auth"])
 async def register(body: Registration, session: SessionDependency, settings: SettingsDependency) -> Profile:
     """Create an account and mail a link that verifies its address.
 
-    **Next:** verify the address with the token in that link. Outside production no mail is sent: the link is
-    in the app's log.
+    **Next:** open the link: its page verifies the address. Programs send its token to `verify-email`.
+    Outside production, the link is also in the app's log.
 
     If the address already has an account, the response is 409. Its owner can log in, or reset the password.
     503 means that mail cannot be sent.

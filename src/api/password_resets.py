@@ -53,8 +53,8 @@ async def request_reset(
 ) -> Message:
     """Mail a link to set a new password, if the address has an account. A link works once, within an hour.
 
-    **Next:** send the new password with the token in that link. Outside production no mail is sent: the link
-    is in the app's log.
+    **Next:** open the link: its page asks for the new password. Programs send it with the token in the link.
+    Outside production, the link is also in the app's log.
 
     The response, and the time it takes, are the same if the address has no account. 503 means that mail
     cannot be sent.

@@ -92,7 +92,7 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
     async def is_documented(response: httpx.Response) -> None:
         for (method, path), statuses in documented.items():
-            if method == response.request.method and path.fullmatch(response.url.path):
+            if method == response.request.method and path.fullmatch(response.url.path.removesuffix("/")):
                 assert str(response.status_code) in statuses, response.text
 
     async with httpx.AsyncClient(

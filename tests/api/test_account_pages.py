@@ -3,14 +3,17 @@
 import html
 import re
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from pydantic import SecretStr
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src.core.config import Settings
+from src.core.database import create_engine, create_sessions
 from src.models import MailedToken, User
 from tests.api.conftest import ReceivedMail, without_redis
 from tests.factories import PASSWORD
@@ -82,6 +85,7 @@ async def test_verify(client: httpx.AsyncClient, verify_link: str) -> None:
 async def test_reset(client: httpx.AsyncClient, reset_link: str) -> None:
     page = await client.get(reset_link)
     assert_page(page, 200, "Choose a new password")
+    assert "Common passwords are refused." in page.text
     for wrong, said in (
         ("short", "at least 8 characters"),
         ("nodigitshere", "a digit"),
@@ -98,8 +102,10 @@ async def test_reset(client: httpx.AsyncClient, reset_link: str) -> None:
     for _ in range(2):
         assert_page(await client.get(sent.headers["location"]), 200, "Your password was changed")
     assert (await log_in(client), await log_in(client, NEW_PASSWORD)) == (401, 200)
-    # A second press changes nothing.
-    assert (await press(client, page, password="Another-one-9")).status_code == 303
+    # A second press, in another tab, changes nothing, and says so.
+    refused = await press(client, page, password="Another-one-9")
+    assert_page(refused, 409, "This link was already used")
+    assert "Your password was not changed now." in refused.text
     assert await log_in(client, NEW_PASSWORD) == 200
 
 
@@ -149,6 +155,16 @@ async def test_without_redis(app: FastAPI, client: httpx.AsyncClient, verify_lin
         assert_page(await client.get(verify_link), 503, "Dashtam does not answer")
 
 
+async def test_without_the_database(app: FastAPI, client: httpx.AsyncClient, verify_link: str) -> None:
+    """A name that the server does not know: of that, SQLAlchemy's wrapper has only the SQLSTATE."""
+    address = app.state.settings.app_database_url.get_secret_value()
+    missing = SecretStr(urlsplit(address)._replace(path="/none").geturl())
+    engine = create_engine(app.state.settings.model_copy(update={"app_database_url": missing}))
+    app.state.sessions = create_sessions(engine)
+    assert_page(await client.get(verify_link), 503, "Dashtam does not answer")
+    await engine.dispose()
+
+
 async def test_production_shows_no_way_to_the_docs(
     app: FastAPI, client: httpx.AsyncClient, verify_link: str
 ) -> None:
@@ -156,6 +172,18 @@ async def test_production_shows_no_way_to_the_docs(
     assert 'href="/docs"' in (await client.get(verify_link)).text
     app.state.settings = app.state.settings.model_copy(update={"environment": "production"})
     assert "href=" not in (await client.get(verify_link)).text
+
+
+async def test_what_is_refused_is_rolled_back(
+    client: httpx.AsyncClient, session: AsyncSession, reset_link: str
+) -> None:
+    """The token of somebody who is not active is ended before they are refused."""
+    page = await client.get(reset_link)
+    await session.execute(update(User).values(is_active=False))
+    assert_page(await press(client, page, password=NEW_PASSWORD), 404, NO_LONGER_VALID)
+    await session.execute(update(User).values(is_active=True))
+    assert_page(await client.get(reset_link), 200, "Choose a new password")
+    assert await log_in(client) == 200
 
 
 def test_they_are_no_part_of_the_documented_api(app: FastAPI) -> None:

@@ -135,6 +135,16 @@ UNAVAILABLE: tuple[type[Exception], ...] = (
 UNAVAILABLE_CLASSES = ("08", "28", "3D", "53", "57")
 
 
+def is_unavailable(error: Exception) -> bool:
+    """Whether ``error`` says that a service does not answer now, not that the request or the app is wrong."""
+    if isinstance(error, UNAVAILABLE):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    state = getattr(error.orig, "sqlstate", None) or ""
+    return error.connection_invalidated or state.startswith(UNAVAILABLE_CLASSES)
+
+
 def install(app: FastAPI) -> None:
     """Make every error of ``app`` a problem, and its OpenAPI document say so."""
     app.add_exception_handler(Problem, _problem)
@@ -194,9 +204,7 @@ async def _unavailable(request: Request, error: Exception) -> Response:
 
 
 async def _database_error(request: Request, error: Exception) -> Response:
-    failed = cast(DBAPIError, error)
-    state = getattr(failed.orig, "sqlstate", None) or ""
-    if failed.connection_invalidated or state.startswith(UNAVAILABLE_CLASSES):
+    if is_unavailable(error):
         return await _unavailable(request, error)
     raise error
 
