@@ -16,7 +16,7 @@ import os
 import sys
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import httpx2
 from pydantic import SecretStr
@@ -34,8 +34,8 @@ EMAIL = "developer@dashtam.test"
 NAME = "Developer"
 ALIAS = "Fake Schwab"
 FAKE = "fake-schwab"
-# A browser's hops: the callback server, the fake Schwab and the callback server again.
-HOPS = 3
+# A browser's hops: the callback server, the fake Schwab, the callback server again, and its result's page.
+HOPS = 4
 
 logger = logging.getLogger(__name__)
 
@@ -94,11 +94,13 @@ async def seed_provider(settings: Settings, email: str, password: SecretStr) -> 
             response = await browser.get(
                 urlunsplit(parts._replace(netloc=places.get(parts.netloc, parts.netloc)))
             )
-            address = response.headers.get("Location", "")
-        if response.status_code != 200:
-            raise SeedError(
-                f"the fake Schwab could not be connected: its last page is {response.status_code}"
-            )
+            if not response.has_redirect_location:
+                break
+            address = urljoin(address, response.headers["Location"])
+        path, status = urlsplit(address).path, response.status_code
+        # A page before the last one may wait for a person.
+        if status != 200 or not path.startswith("/result/"):
+            raise SeedError(f"the fake Schwab could not be connected: {path} answered {status}")
     return "connected"
 
 

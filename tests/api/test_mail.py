@@ -138,7 +138,7 @@ async def test_a_reset_is_mailed(
 async def test_a_mail_goes_to_one_recipient_whatever_its_header_is_decoded_to(
     app: FastAPI, serve: Serve, post: Post, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Such addresses are refused; should one come this far, nobody else gets the mail, and nobody an error."""
+    """Such addresses are refused; should one come this far, nobody else gets the mail."""
     async with serve("none") as settings:
         configured(app, **settings)
         for address in (

@@ -90,7 +90,7 @@ def clean() -> None:
 def environment() -> Iterator[None]:
     for name in SECRETS:
         local = ROOT / f"env/local.dev.{name}.yml"
-        local.write_text("dashtam_fake_schwab: true\n")
+        local.write_text("dashtam_services: [fake_schwab]\n")
         local.chmod(0o600)
     try:
         make("dev")
