@@ -126,5 +126,5 @@ def result(found: dict[str, Any]) -> HTMLResponse:
     if (docs := str(found["docs_url"] or "")) and urlsplit(docs).scheme == "https":
         body.append(f'<p><a href="{html.escape(docs)}">Go to Dashtam\'s API page</a></p>')
     mark: pages.Mark = "good" if problem is None and status == "active" else "bad"
-    # As the refusal itself was answered, however often it is looked at.
+    # A refusal is no success, however often it is looked at.
     return pages.page(title, "\n".join(body), 400 if problem else 200, mark=mark)
