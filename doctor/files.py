@@ -21,12 +21,26 @@ MAKE_CERTS = "make certs, then make dev"
 
 
 def certificates(folder: Path, now: datetime) -> list[Finding]:
-    """Say whether clients that trust our CA accept the server certificate, and for how long."""
-    files = certificate_set.Files(folder)
-    ca, cert = certificate_set.load(files.ca), certificate_set.load(files.cert)
-    if ca is None or cert is None:
-        missing = files.ca if ca is None else files.cert
-        return [Finding("certificate", WARN, f"certs/{missing.name} is not made yet", "make certs")]
+    """Say whether clients that trust our CA accept each server's certificate, and for how long.
+
+    :param folder: it has the app's certificate, and those of the servers that have one to themselves.
+    """
+    ca = certificate_set.load(certificate_set.Files(folder).ca)
+    if ca is None:
+        return [Finding("certificate", WARN, "certs/ca.pem is not made yet", "make certs")]
+    # A pair is looked at although one half of it is missing.
+    pairs = {
+        path.name.rpartition("-")[0] for kind in ("cert", "key") for path in folder.glob(f"*-{kind}.pem")
+    }
+    found = [certificate(certificate_set.Files(folder, server), now) for server in ["", *sorted(pairs)]]
+    return [*found, *trust(ca.public_bytes(Encoding.DER))]
+
+
+def certificate(files: certificate_set.Files, now: datetime) -> Finding:
+    """Say the same of one server."""
+    cert, name = certificate_set.load(files.cert), f"certs/{files.cert.name}"
+    if cert is None:
+        return Finding("certificate", WARN, f"{name} is not made yet", "make certs")
     try:
         refusal = certificate_set.refusal(files.ca, files.cert, files.key, "localhost")
     except OSError as error:
@@ -35,16 +49,14 @@ def certificates(folder: Path, now: datetime) -> list[Finding]:
     days = (cert.not_valid_after_utc - now).days
     defaults = yaml.safe_load((ROOT / "roles/certificates/defaults/main.yml").read_text(encoding="utf-8"))
     if now >= cert.not_valid_after_utc:
-        found = Finding("certificate", FAIL, f"it expired on {ends}", MAKE_CERTS)
-    elif refusal:
-        found = Finding("certificate", FAIL, refusal, MAKE_CERTS)
-    elif certificate_set.exposed(files.key):
-        found = Finding("certificate", FAIL, "others can read its key, certs/key.pem", MAKE_CERTS)
-    elif cert.not_valid_after_utc - now < timedelta(days=defaults["certificates_renew_before"]):
-        found = Finding("certificate", WARN, f"it expires on {ends}, in {days} days", MAKE_CERTS)
-    else:
-        found = Finding("certificate", OK, f"it expires on {ends}, in {days} days")
-    return [found, *trust(ca.public_bytes(Encoding.DER))]
+        return Finding("certificate", FAIL, f"{name}: it expired on {ends}", MAKE_CERTS)
+    if refusal:
+        return Finding("certificate", FAIL, f"{name}: {refusal}", MAKE_CERTS)
+    if certificate_set.exposed(files.key):
+        return Finding("certificate", FAIL, f"others can read its key, certs/{files.key.name}", MAKE_CERTS)
+    if cert.not_valid_after_utc - now < timedelta(days=defaults["certificates_renew_before"]):
+        return Finding("certificate", WARN, f"{name}: it expires on {ends}, in {days} days", MAKE_CERTS)
+    return Finding("certificate", OK, f"{name}: it expires on {ends}, in {days} days")
 
 
 def trust(ca: bytes) -> list[Finding]:

@@ -7,7 +7,7 @@ import secrets
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -90,7 +90,8 @@ def volume() -> Iterator[str]:
 def test_a_machine_without_faults_passes(checkout: Checkout) -> None:
     found = checkout.doctor()
     assert {".venv", "disk", "engine", "clock", "settings", "dev ports", "certificate", "CA"} <= found.keys()
-    assert found["certificate"][0]["state"] == "ok"
+    texts = [one["text"] for one in found["certificate"] if one["state"] == "ok"]
+    assert [text.partition(":")[0] for text in texts] == ["certs/cert.pem", "certs/callback-cert.pem"]
     assert INSTANCE not in str(found["leftovers"])
 
 
@@ -140,9 +141,38 @@ def test_a_setting_that_is_wrong_is_named(checkout: Checkout) -> None:
     ("days", "state", "told"), [(300, "ok", "in 9"), (380, "warn", "in 1"), (400, "fail", "it expired on 2")]
 )
 def test_a_certificate_expires(checkout: Checkout, days: int, state: str, told: str) -> None:
-    found = files.certificates(checkout.folder / "certs", datetime.now(UTC) + timedelta(days=days))[0]
-    assert found.state == state
-    assert told in found.text
+    now = datetime.now(UTC) + timedelta(days=days)
+    for found in files.certificates(checkout.folder / "certs", now)[:2]:
+        assert found.state == state
+        assert told in found.text
+
+
+@pytest.mark.parametrize(
+    ("change", "state", "text"),
+    [
+        (lambda key: key.chmod(0o644), "fail", "others can read its key, certs/callback-key.pem"),
+        (lambda key: key.unlink(), "fail", "certs/callback-cert.pem: callback-key.pem: No such file"),
+        (
+            lambda key: key.write_bytes((key.parent / "key.pem").read_bytes()),
+            "fail",
+            "certs/callback-cert.pem: OpenSSL rejects it: key values mismatch",
+        ),
+        (
+            lambda key: (key.parent / "callback-cert.pem").unlink(),
+            "warn",
+            "certs/callback-cert.pem is not made",
+        ),
+    ],
+)
+def test_each_server_s_own_pair_is_looked_at(
+    checkout: Checkout, tmp_path: Path, change: Callable[[Path], object], state: str, text: str
+) -> None:
+    folder = tmp_path / "certs"
+    shutil.copytree(checkout.folder / "certs", folder)
+    change(folder / "callback-key.pem")
+    app, callback, *_ = files.certificates(folder, datetime.now(UTC))
+    assert (app.state, callback.state) == ("ok", state)
+    assert callback.text.startswith(text)
 
 
 @pytest.mark.parametrize(
