@@ -171,7 +171,8 @@ def foreign_objects(
 
 def volume_families(survey: dict[str, Any], names: list[str], label: str) -> list[dict[str, str]]:
     """Return ``name`` and ``family`` of those volumes that exist and carry the label of an image family."""
-    found = {name: (survey["volumes"].get(name) or {}).get("Labels") or {} for name in names}
+    volumes = survey.get("volumes", {})
+    found = {name: (volumes.get(name) or {}).get("Labels") or {} for name in names}
     return [{"name": name, "family": labels[label]} for name, labels in found.items() if label in labels]
 
 
