@@ -17,7 +17,7 @@ text = $(if $(2),-e $(call quote,{"$(1)": !unsafe $(call json_string,$(2))}))
 ##@ Database
 .PHONY: migrate migrate-create migrate-down rotate-keys rotate-secrets backup restore
 migrate: ## bring dev's schema to the newest revision
-	@$(call grouped,$(call container,dev,app); exec docker exec "$$1" python -m src.core.schema.migrate upgrade $(REVISION))
+	@$(call grouped,$(call container,dev,app); exec docker exec "$$1" python -m src.core.schema.migrate upgrade $(if $(REVISION),$(call quote,$(REVISION))))
 
 # The container writes nothing below /app, so the file is made here, by its owner.
 migrate-create: ## a revision from what the models changed: make migrate-create MESSAGE="add a column" [EMPTY=1]
@@ -27,8 +27,7 @@ migrate-create: ## a revision from what the models changed: make migrate-create 
 	&& chmod a+r "$$file" && echo "$$file")
 
 migrate-down: engine ## dev's schema one revision down, or to REVISION, after a snapshot
-	@$(call play,playbooks/snapshot.yml -e snapshot_reason=downgrade)
-	@$(call grouped,$(call container,dev,app); exec docker exec "$$1" python -m src.core.schema.migrate downgrade $(REVISION))
+	@$(call play,playbooks/snapshot.yml -e snapshot_reason=downgrade $(call text,downgrade_revision,$(REVISION)))
 
 # On this machine, because no app starts with two heads.
 .PHONY: migrate-merge
