@@ -21,6 +21,11 @@ export LC_ALL := $(if $(filter Darwin,$(shell uname)),en_US.UTF-8,C.UTF-8)
 comma := ,
 quote = '$(subst ','\'',$(1))'
 json_string = "$(subst ",\",$(subst \,\\,$(1)))"
+# $(call text,variable,value): for Ansible, which without !unsafe would run a template that is in the value; nothing for no value
+text = $(if $(2),-e $(call quote,{"$(1)": !unsafe $(call json_string,$(2))}))
+# Part of names, paths and advice, so nothing else is in them. The exact rules are Ansible's.
+$(foreach name,INSTANCE PORT_OFFSET,$(if $($(name)),$(if $(shell case $(call quote,$($(name))) in (*[!A-Za-z0-9_-]*) echo 1 ;; esac),\
+	$(error $(name)=$(call quote,$($(name))) is not made of letters, digits and hyphens alone))))
 
 # A user who joined the group docker a moment ago has it from the next login on; sg gives it to one command before.
 grouped = sh -c 'if [ -z "$$DOCKER_HOST" ] && [ -S /var/run/docker.sock ] && [ ! -w /var/run/docker.sock ] \
@@ -28,22 +33,21 @@ grouped = sh -c 'if [ -z "$$DOCKER_HOST" ] && [ -S /var/run/docker.sock ] && [ !
 
 # $(call play,playbooks/playbook and its arguments)
 play = $(call grouped,$(if $(CALLBACK),ANSIBLE_STDOUT_CALLBACK=$(CALLBACK)) .venv/bin/ansible-playbook $(strip $(common) $(1) $(ANSIBLE_ARGS)))
-common = $(if $(INSTANCE),-e dashtam_instance=$(INSTANCE)) $(if $(PORT_OFFSET),-e dashtam_port_offset=$(PORT_OFFSET))
+common = $(call text,dashtam_instance,$(INSTANCE)) $(call text,dashtam_port_offset,$(PORT_OFFSET))
 # What a hint has to say for this instance
 arguments = $(if $(INSTANCE), INSTANCE=$(INSTANCE))$(if $(PORT_OFFSET), PORT_OFFSET=$(PORT_OFFSET))
 status = playbooks/status.yml $(if $(INSTANCE),-e status_all_instances=false) $(status_format) $(if $(SHOW),-e status_show=true)
-status_format = $(if $(FORMAT),-e status_format=$(FORMAT))
+status_format = $(call text,status_format,$(FORMAT))
 ci = -i inventories/ci
-every = -i inventories/dev -i inventories/test $(ci) $(if $(LIMIT),--limit $(LIMIT))
-limit = $(if $(LIMIT),--limit $(LIMIT) $(if $(filter ci,$(LIMIT)),$(ci)))
+every = -i inventories/dev -i inventories/test $(ci) $(if $(LIMIT),--limit $(call quote,$(LIMIT)))
+limit = $(if $(LIMIT),--limit $(call quote,$(LIMIT)) $(if $(filter ci,$(LIMIT)),$(ci)))
 # $(call one_of,environments as a pattern of sh,what to type): the recipe ends unless LIMIT is one of them
 define one_of
 @case $(call quote,$(LIMIT)) in $(1)) ;; *) echo $(call quote,Say which environment: $(2). Nothing was touched.) >&2; exit 1 ;; esac
 endef
-# $(call pytest_args,arguments): without !unsafe, Ansible would run a template that is among them; of no text, it makes null
-pytest_args = $(if $(1),-e $(call quote,{"pytest_args": !unsafe $(call json_string,$(1))}))
+pytest_args = $(call text,pytest_args,$(1))
 # SHARD=2/4 runs the second of four parts of the tests.
-shard = $(if $(SHARD),-e $(call quote,{"test_shard": !unsafe $(call json_string,$(SHARD))}))
+shard = $(call text,test_shard,$(SHARD))
 # $(call steps,JSON): which of init and pytest to do once the environment is up
 steps = -e $(call quote,{"test_steps": [$(1)]})
 
@@ -175,10 +179,10 @@ include $(wildcard playbooks/*.mk tests/targets.mk)
 ##@ All environments
 .PHONY: plan drift status-all ls clean
 plan: venv ## what each environment is, secrets masked, without an engine; LIMIT=test, FORMAT=json, mermaid or compose
-	@$(call play,$(every) playbooks/plan.yml $(if $(FORMAT),-e plan_format=$(FORMAT)))
+	@$(call play,$(every) playbooks/plan.yml $(call text,plan_format,$(FORMAT)))
 
 drift: engine ## show how running environments differ from their declaration, and fail if they do; LIMIT=dev FORMAT=json
-	@$(call play,$(every) playbooks/drift.yml $(if $(FORMAT),-e drift_format=$(FORMAT)))
+	@$(call play,$(every) playbooks/drift.yml $(call text,drift_format,$(FORMAT)))
 
 status-all: engine ## the same of dev, test and ci: all instances of this checkout, or INSTANCE; FORMAT=json SHOW=1
 	@$(call play,$(every) $(status))

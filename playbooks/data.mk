@@ -10,9 +10,7 @@ override INSTANCE := $(firstword $(instance))
 override PORT_OFFSET := $(or $(PORT_OFFSET),$(word 2,$(instance)))
 endif
 
-data = $(if $(FORMAT),-e data_format=$(FORMAT))
-# $(call text,variable,value): as JSON, or Ansible would run a template that is in the value
-text = $(if $(2),-e $(call quote,{"$(1)": !unsafe $(call json_string,$(2))}))
+data = $(call text,data_format,$(FORMAT))
 
 ##@ Database
 .PHONY: migrate migrate-create migrate-down rotate-keys rotate-secrets backup restore

@@ -24,7 +24,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 LENGTH = 20
 FIRST = "dashtam"
 # What inventories/dev publishes; test's are the next ones.
-PORTS = (8000, 8182, 9443, 5432, 6379)
+PORTS = (8000, 8182, 9443, 8025, 5432, 6379)
 # Beyond, one environment's ports would be another's.
 OFFSETS = range(10, 1000, 10)
 

@@ -57,7 +57,7 @@ report: venv ## put the reports of all shards together: totals, coverage, a miss
 	@.venv/bin/python -m tests.report reports/$(or $(LIMIT),test)$(if $(INSTANCE),.$(INSTANCE))
 
 shards: venv ## all tests, a part on each host of inventories/shards (see inventories/shards.example); ARGS="tests/unit"
-	@.venv/bin/ansible-playbook -i inventories/shards playbooks/shards.yml $(if $(ARGS),-e $(call quote,{"shards_args": !unsafe $(call json_string,$(ARGS))})) $(ANSIBLE_ARGS)
+	@.venv/bin/ansible-playbook -i inventories/shards playbooks/shards.yml $(call text,shards_args,$(ARGS)) $(ANSIBLE_ARGS)
 
 shards-down: venv ## what `make shards` has left on the hosts is gone
 	@.venv/bin/ansible-playbook -i inventories/shards playbooks/shards.yml -e shards_state=absent $(ANSIBLE_ARGS)

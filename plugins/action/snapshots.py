@@ -24,9 +24,9 @@ description:
 options:
   operation:
     description: >-
-      C(record) writes what belongs to O(file) and removes all but the newest O(keep) of its name if the name
-      begins with O(automatic). C(list) returns all in O(directory). C(find) returns the one that O(name)
-      means, the newest of that name or the very file; C(keys) the keys of O(file).
+      C(record) writes what belongs to O(file) and removes all but the newest O(keep) of its name, and their
+      keys, if the name begins with O(automatic). C(list) returns all in O(directory). C(find) returns the one
+      that O(name) means, the newest of that name or the very file; C(keys) the keys of O(file).
     type: str
     choices: [record, list, find, keys]
     required: true
@@ -130,7 +130,7 @@ def _known(keys_file: Path) -> dict[str, str]:
 
 
 def record(file: Path, keys_file: Path, keys: str, about: Mapping[str, Any]) -> None:
-    """Write what belongs to a dump; the keys of dumps that are gone are forgotten."""
+    """Write what belongs to a dump."""
     private_files.write(file.with_suffix(".json"), json.dumps(about) + "\n")
     private_files.make_parents(keys_file.parent)
     with private_files.locked(keys_file.parent):
@@ -138,8 +138,11 @@ def record(file: Path, keys_file: Path, keys: str, about: Mapping[str, Any]) -> 
         private_files.write(keys_file, json.dumps(known, indent=1) + "\n")
 
 
-def prune(file: Path, automatic: str, keep: int) -> list[str]:
-    """Remove all but the newest automatic snapshots of a name; return what was removed."""
+def prune(file: Path, automatic: str, keep: int, keys_file: Path) -> list[str]:
+    """Remove all but the newest automatic snapshots of a name, and their keys; return what was removed.
+
+    The keys of a dump that a person moved stay: it may come back.
+    """
     match = STEM.fullmatch(file.stem)
     if not match or not match["name"].startswith(automatic):
         return []
@@ -148,9 +151,15 @@ def prune(file: Path, automatic: str, keep: int) -> list[str]:
         for path in file.parent.glob(f"{match['name']}-*.dump")
         if (other := STEM.fullmatch(path.stem)) and other["name"] == match["name"]
     )
+    gone = {_digest(path) for path in same[:-keep]}
     for path in same[:-keep]:
         for each in (path, path.with_suffix(".json"), path.with_name(path.name + ".sha256")):
             each.unlink(missing_ok=True)
+    # Two dumps of the same data are the same.
+    if gone := gone - {_digest(path) for path in file.parent.glob("*.dump")}:
+        with private_files.locked(keys_file.parent):
+            known = {digest: keys for digest, keys in _known(keys_file).items() if digest not in gone}
+            private_files.write(keys_file, json.dumps(known, indent=1) + "\n")
     return [path.stem for path in same[:-keep]]
 
 
@@ -203,5 +212,6 @@ class ActionModule(ActionBase):
             return {"skipped": True}
         with lock.exclusive(args["lock"]):
             # A symbolic link stays one: what it points to is replaced.
-            record(file, Path(os.path.realpath(args["keys_file"])), args["keys"], args["about"])
-            return {"changed": True, "removed": prune(file, args["automatic"], args["keep"])}
+            keys_file = Path(os.path.realpath(args["keys_file"]))
+            record(file, keys_file, args["keys"], args["about"])
+            return {"changed": True, "removed": prune(file, args["automatic"], args["keep"], keys_file)}

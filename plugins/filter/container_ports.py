@@ -98,16 +98,31 @@ def with_free_ports(
     return proposed
 
 
-def port_lines(clashes: list[dict[str, Any]], prefix: str) -> list[str]:
-    """Return the lines that move the clashing ports.
+def port_lines(clashes: list[dict[str, Any]], prefix: str, more: dict[str, Any] | None = None) -> list[str]:
+    """Return the lines that move the clashing ports, each variable once.
 
     :param clashes: what :func:`with_free_ports` returned.
     :param prefix: what precedes the service in the containers' names.
+    :param more: variables, beside each service's ``_host_port``, that publish a port: name to the port of
+        this host, to a dict whose values are such ports, or to nothing.
     """
-    return [
+    free = {clash["port"]: clash["free"] for clash in clashes}
+    lines, told = [], set()
+    for name, value in (more or {}).items():
+        ports = value if isinstance(value, dict) else {"": value}
+        moved = {inside: int(port) for inside, port in ports.items() if port not in (None, "")}
+        if not (clashing := free.keys() & set(moved.values())):
+            continue
+        told |= clashing
+        shown = {inside: free.get(port, port) for inside, port in moved.items()}
+        pairs = ", ".join(f"{inside}: {port}" for inside, port in shown.items())
+        lines.append(f"{name}: {{{pairs}}}" if isinstance(value, dict) else f"{name}: {shown['']}")
+    main = [
         f"{clash['spec'].removeprefix(prefix).replace('-', '_')}_host_port: {clash['free']}"
         for clash in clashes
+        if clash["port"] not in told
     ]
+    return main + lines
 
 
 class FilterModule:

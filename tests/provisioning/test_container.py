@@ -678,6 +678,17 @@ def test_lines_that_move_a_port_to_one_that_nobody_holds() -> None:
     assert lines(wanted[:1], stranger, [9001]) == ["web_host_port: 9002"]
 
 
+def test_the_line_names_the_variable_that_publishes_the_port() -> None:
+    clash = [{"port": port, "spec": "site-blue-web", "free": port + 1000} for port in (8000, 5678, 7000)]
+    more = {"web_debug_port": "5678", "web_more_ports": {"70": 7000, 71: "7001"}, "web_other_port": None}
+    assert container_ports.port_lines(clash, "site-blue-", more) == [
+        "web_host_port: 9000",
+        "web_debug_port: 6678",
+        "web_more_ports: {70: 8000, 71: 7001}",
+    ]
+    assert container_ports.port_lines(clash[:1], "site-blue-", more) == ["web_host_port: 9000"]
+
+
 @pytest.mark.parametrize("kind", ["networks", "volumes"])
 def test_other_checkouts_of_networks_and_volumes(kind: str) -> None:
     theirs = OWN | {"own.checkout": "/home/me/copy"}

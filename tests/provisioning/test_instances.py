@@ -81,7 +81,7 @@ def test_sixteen_at_once_have_blocks_of_their_own(repository: Repository) -> Non
     started = [repository.start(f"copy-{number}", "--new") for number in range(16)]
     offsets = [int(process.communicate()[0].split()[1]) for process in started]
     ports = [base + offset + which for offset in offsets for base in instances.PORTS for which in (0, 1)]
-    assert len(set(ports)) == 16 * 10
+    assert len(set(ports)) == 16 * 2 * len(instances.PORTS)
     assert all(offset % 10 == 0 for offset in offsets)
     assert [repository.ask(f"copy-{number}") for number in range(16)] == [
         f"copy-{number} {offset}" for number, offset in enumerate(offsets)
