@@ -118,3 +118,15 @@ def test_what_is_wrong_is_said_in_a_line(repository: Repository) -> None:
     )
     shutil.rmtree(repository.folder / ".git")
     assert "this folder is no repository" in repository.ask("auto", code=1)
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make on this machine")
+@pytest.mark.parametrize("name", ["INSTANCE", "PORT_OFFSET"])
+@pytest.mark.parametrize("value", ["a b", "a'; touch {}; '", "`touch {}`", '"; touch {}; "'])
+def test_make_refuses_what_could_be_read_as_a_command(name: str, value: str, tmp_path: Path) -> None:
+    value = value.format(tmp_path / "run")
+    command = ["make", "dev-logs", "INSTANCE=second", "PORT_OFFSET=10", f"{name}={value}"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout, run.stderr.count("\n")) == (2, "", 1)
+    assert f"*** {name}=" in run.stderr
+    assert not list(tmp_path.iterdir())
