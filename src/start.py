@@ -90,7 +90,10 @@ def main() -> NoReturn:
     except (ConfigurationError, DatabaseUnavailableError) as error:
         fail(error)
     environment = {name: value for name, value in os.environ.items() if name not in OWNERS_VARIABLES}
-    if not keep_to_itself():
+    # In such a domain debugpy does not get hold of the worker that serves (tests/drift/test_runs.py).
+    if "DEBUG_PORT" in os.environ:
+        logger.warning("A debugger may attach: whoever does can read the owner's DATABASE_URL, too")
+    elif not keep_to_itself():
         logger.warning("This kernel has no Landlock: the app could read the owner's DATABASE_URL in /proc")
     command = [sys.executable, "-m", "uvicorn", "src.main:create_app", *command_line(options)]
     os.execve(sys.executable, command, environment)  # noqa: S606 - no shell is wanted

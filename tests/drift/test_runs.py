@@ -228,7 +228,7 @@ def test_tls_is_verified_and_nothing_else_is_accepted() -> None:
         *("python", "-m", "src.core.init_db"), options=("-e", "TLS_CA_FILE=/app/certs/cert.pem"), code=1
     )
     assert "the server's certificate is refused: unable to get local issuer certificate" in refused
-    who = {"email": "ann@example.org", "password": "Sw0rdf!sh", "name": "Ann"}
+    who = {"email": "ann@example.org", "password": "Mellow-comet-42", "name": "Ann"}
     url = "https://localhost:8000/api/v1/auth/register"
     registered = in_app("curl", "-sS", "--cacert", "/app/certs/ca.pem", url, "--json", json.dumps(who))
     assert "ann@example.org" in registered
