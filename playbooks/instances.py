@@ -115,6 +115,7 @@ def folder() -> Path:
 @contextlib.contextmanager
 def remembered(path: Path) -> Iterator[dict[str, tuple[str, int]]]:
     """Read the file, let one caller at a time change what is in it, and write it if it was changed."""
+    path.parent.mkdir(exist_ok=True)
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
