@@ -32,7 +32,8 @@ options:
 """
 
 EXAMPLES = """
-- hosts: localhost
+- name: Run an application with the values of its env file
+  hosts: localhost
   gather_facts: false
   vars:
     app_env: "{{ lookup('dashtam.stack.dotenv', playbook_dir ~ '/.env') | combine({'DEBUG': 'false'}) }}"
