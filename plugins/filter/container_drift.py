@@ -10,6 +10,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.dashtam.stack.plugins.module_utils import container_views
 from ansible_collections.dashtam.stack.plugins.module_utils.quantities import shown_size
 from ansible_collections.dashtam.stack.plugins.module_utils.secrets import masked, redacted
+from ansible_collections.dashtam.stack.plugins.module_utils.survey import without_environment
 
 DOCUMENTATION = """
 name: container_drift
@@ -117,8 +118,7 @@ def container_drift(
     by_name = {spec["name"]: spec for spec in specs}
     containers = {}
     for name, found in survey["containers"].items():
-        config = {key: value for key, value in found["Config"].items() if key != "Env"}
-        containers[name] = found | {"Config": config}
+        containers[name] = without_environment(found)
         if name in by_name:
             try:
                 drift = differences(by_name[name], found, survey, added[name], hash_label, log)

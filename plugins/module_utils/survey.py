@@ -15,6 +15,15 @@ def carries(labels: Mapping[str, str] | None, wanted: Mapping[str, str]) -> bool
     return all((labels or {}).get(name) == value for name, value in wanted.items())
 
 
+def without_environment(found: dict[str, Any]) -> dict[str, Any]:
+    """Return what the engine says of a container, without the variables that it or its image has."""
+    return found | {
+        part: {key: value for key, value in found[part].items() if key != "Env"}
+        for part in ("Config", "ImageConfig")
+        if found.get(part)
+    }
+
+
 def survey(
     client: docker.APIClient,
     names: set[str],
@@ -65,10 +74,10 @@ def survey(
     if looks:
         for name, look in health.looks(containers, show).items():
             containers[name]["Look"] = look
-    # Variables that hold secrets are shown at -v by some callbacks.
+    # Some callbacks show variables at -v. An image made by `docker commit` has those of its container.
     for name, found in containers.items():
         if not (environments and name in names):
-            found["Config"].pop("Env", None)
+            containers[name] = without_environment(found)
     networks = {each["Name"]: each for each in client.networks() if ours(each["Name"], each["Labels"])}
     volumes = {
         each["Name"]: each for each in client.volumes()["Volumes"] or [] if ours(each["Name"], each["Labels"])
