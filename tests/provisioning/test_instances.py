@@ -125,7 +125,9 @@ def test_what_is_wrong_is_said_in_a_line(repository: Repository) -> None:
 @pytest.mark.parametrize("value", ["a b", "a'; touch {}; '", "`touch {}`", '"; touch {}; "'])
 def test_make_refuses_what_could_be_read_as_a_command(name: str, value: str, tmp_path: Path) -> None:
     value = value.format(tmp_path / "run")
-    command = ["make", "dev-logs", "INSTANCE=second", "PORT_OFFSET=10", f"{name}={value}"]
+    # Run by make itself, it would say which folder it enters.
+    named = ["INSTANCE=second", "PORT_OFFSET=10", f"{name}={value}"]
+    command = ["make", "--no-print-directory", "dev-logs", *named]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout, run.stderr.count("\n")) == (2, "", 1)
     assert f"*** {name}=" in run.stderr
