@@ -110,7 +110,16 @@ def test_a_debugger_stops_the_app_where_it_is_told_to() -> None:
     server = debugger.Session(port, {"subProcess": True})
     server.go_on()
     # With --reload a child of the server serves.
-    worker = debugger.Session(port, server.wait_for("debugpyAttach"))
+    try:
+        child = server.wait_for("debugpyAttach")
+    except TimeoutError:
+        # debugpy may not have waited for us with the first one; a reload starts another.
+        server.close()
+        server = debugger.Session(port, {"subProcess": True})
+        server.go_on()
+        (ROOT / "src/main.py").touch()
+        child = server.wait_for("debugpyAttach")
+    worker = debugger.Session(port, child)
     worker.break_at("/app/src/main.py", line)
     worker.wait_for("process")
     url = f"https://localhost:{8000 + 580}/health"
