@@ -90,7 +90,7 @@ def main() -> NoReturn:
     except (ConfigurationError, DatabaseUnavailableError) as error:
         fail(error)
     environment = {name: value for name, value in os.environ.items() if name not in OWNERS_VARIABLES}
-    # In such a domain debugpy does not get hold of the worker that serves (tests/drift/test_runs.py).
+    # Whoever attaches runs code here in any case, and in such a domain debugpy was seen to miss the worker.
     if "DEBUG_PORT" in os.environ:
         logger.warning("A debugger may attach: whoever does can read the owner's DATABASE_URL, too")
     elif not keep_to_itself():
