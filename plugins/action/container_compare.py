@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.dashtam.stack.plugins.filter.container_drift import container_drift
 from ansible_collections.dashtam.stack.plugins.filter.container_ports import (
@@ -19,7 +20,7 @@ from ansible_collections.dashtam.stack.plugins.filter.containers import (
     foreign_objects,
     network_states,
 )
-from ansible_collections.dashtam.stack.plugins.module_utils import engine, host_ports, lock
+from ansible_collections.dashtam.stack.plugins.module_utils import engine, host_ports, lock, variable_facts
 from ansible_collections.dashtam.stack.plugins.module_utils.quantities import NANOSECONDS
 from ansible_collections.dashtam.stack.plugins.module_utils.readiness import Look
 from ansible_collections.dashtam.stack.plugins.module_utils.survey import survey
@@ -146,6 +147,8 @@ class ActionModule(ActionBase):
             }
         )
         probes, labels = arguments["probes"], arguments["labels"]
+        if arguments["declarations"] and (refused := variable_facts.refusal()):
+            raise AnsibleActionFail(refused)
         with lock.exclusive(labels) as turn:
             number = turn.number  # what a run is still changing is compared when it is done
         with engine.client() as client, Look(probes, labels, client.api_version) as look:

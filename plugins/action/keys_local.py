@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
-from ansible_collections.dashtam.stack.plugins.module_utils import private_files
+from ansible_collections.dashtam.stack.plugins.module_utils import private_files, variable_facts
 
 CONTAINER_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 TEMPLATE = re.compile(r"\{\{|\{%")
@@ -125,6 +125,8 @@ class ActionModule(ActionBase):
         )
         path = Path(arguments["path"])
         try:
+            if arguments["facts"] and (refused := variable_facts.refusal()):
+                raise Problem(refused)
             missing = not path.exists()
             if missing and not self._task.check_mode:
                 create(path, arguments["content"])

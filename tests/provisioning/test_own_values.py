@@ -107,6 +107,19 @@ def test_it_cannot_say_which_instance_it_is_for(checkout: Path) -> None:
     assert f"{path}: sets what decides whether this file is read; remove that line" in show(checkout, code=2)
 
 
+def test_a_setting_that_keeps_them_from_being_variables_is_named(checkout: Path) -> None:
+    process = playbook.start(
+        *("-i", "inventories/dev", "playbooks/show.yml"),
+        folder=checkout,
+        config=checkout,
+        collections=checkout / "playbooks/collections",
+        ANSIBLE_INJECT_FACT_VARS="false",
+    )
+    output = playbook.finish(process, 2)
+    assert "Facts are kept out of the variables by ANSIBLE_INJECT_FACT_VARS; remove that" in output
+    assert not (checkout / "env/local.dev.yml").exists()
+
+
 def test_what_the_app_has_a_closed_list_for_is_refused_before_anything_starts(checkout: Path) -> None:
     write(checkout, "local.dev.yml", "LOG_LEVEL: NOPE\nDB_ECHO: maybe\n")
     output = show(checkout, code=2)
