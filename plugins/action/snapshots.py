@@ -24,9 +24,9 @@ description:
 options:
   operation:
     description: >-
-      C(record) writes what belongs to O(file) and removes all but the newest O(keep) of its name, and their
-      keys, if the name begins with O(automatic). C(list) returns all in O(directory). C(find) returns the one
-      that O(name) means, the newest of that name or the very file; C(keys) the keys of O(file).
+      C(record) writes what belongs to O(file) and removes the oldest of its name, and their keys, until
+      O(keep) are left. C(list) returns all in O(directory). C(find) returns the one that O(name) means, the
+      newest of that name or the very file; C(keys) the keys of O(file).
     type: str
     choices: [record, list, find, keys]
     required: true
@@ -49,14 +49,14 @@ options:
     description: What C(list) returns of each, besides C(name), C(file), C(taken), C(age) and C(size).
     type: dict
     default: {}
-  automatic:
-    description: How names of automatic snapshots begin.
-    type: str
-    default: auto-
   keep:
-    description: How many automatic snapshots of one name stay.
+    description: How many dumps of the name of O(file) stay, O(file) among them; 0 for all.
     type: int
-    default: 3
+    default: 0
+  spare:
+    description: A dump that stays in any case, as something is being made of it.
+    type: path
+    default: ""
   lock:
     description: The labels whose containers one run at a time changes.
     type: dict
@@ -138,21 +138,26 @@ def record(file: Path, keys_file: Path, keys: str, about: Mapping[str, Any]) -> 
         private_files.write(keys_file, json.dumps(known, indent=1) + "\n")
 
 
-def prune(file: Path, automatic: str, keep: int, keys_file: Path) -> list[str]:
-    """Remove all but the newest automatic snapshots of a name, and their keys; return what was removed.
+def prune(file: Path, keep: int, keys_file: Path, spare: Path | None = None) -> list[str]:
+    """Remove the oldest dumps of the name that ``file`` has, and their keys; return what was removed.
 
+    ``file`` is one of the ``keep`` that stay, whatever moment its name says: a clock may have been put back.
     The keys of a dump that a person moved stay: it may come back.
+
+    :param keep: how many stay; 0 for all.
+    :param spare: a dump that stays in any case.
     """
     match = STEM.fullmatch(file.stem)
-    if not match or not match["name"].startswith(automatic):
+    if not match or not keep:
         return []
-    same = sorted(
+    others = sorted(
         path
         for path in file.parent.glob(f"{match['name']}-*.dump")
-        if (other := STEM.fullmatch(path.stem)) and other["name"] == match["name"]
+        if path != file and (other := STEM.fullmatch(path.stem)) and other["name"] == match["name"]
     )
-    gone = {_digest(path) for path in same[:-keep]}
-    for path in same[:-keep]:
+    removed = [path for path in others[: max(len(others) - keep + 1, 0)] if not _same(path, spare)]
+    gone = {_digest(path) for path in removed}
+    for path in removed:
         for each in (path, path.with_suffix(".json"), path.with_name(path.name + ".sha256")):
             each.unlink(missing_ok=True)
     # Two dumps of the same data are the same.
@@ -160,7 +165,11 @@ def prune(file: Path, automatic: str, keep: int, keys_file: Path) -> list[str]:
         with private_files.locked(keys_file.parent):
             known = {digest: keys for digest, keys in _known(keys_file).items() if digest not in gone}
             private_files.write(keys_file, json.dumps(known, indent=1) + "\n")
-    return [path.stem for path in same[:-keep]]
+    return [path.stem for path in removed]
+
+
+def _same(path: Path, other: Path | None) -> bool:
+    return other is not None and other.exists() and path.samefile(other)
 
 
 class ActionModule(ActionBase):
@@ -188,8 +197,8 @@ class ActionModule(ActionBase):
                 "keys_file": {"type": "str"},
                 "keys": {"type": "str", "default": "", "no_log": True},
                 "about": {"type": "dict", "default": {}},
-                "automatic": {"type": "str", "default": "auto-"},
-                "keep": {"type": "int", "default": 3},
+                "keep": {"type": "int", "default": 0},
+                "spare": {"type": "str", "default": ""},
                 "lock": {"type": "dict", "default": {}},
             },
             required_if=[("operation", name, options) for name, options in needed.items()],
@@ -214,4 +223,5 @@ class ActionModule(ActionBase):
             # A symbolic link stays one: what it points to is replaced.
             keys_file = Path(os.path.realpath(args["keys_file"]))
             record(file, keys_file, args["keys"], args["about"])
-            return {"changed": True, "removed": prune(file, args["automatic"], args["keep"], keys_file)}
+            spare = Path(args["spare"]) if args["spare"] else None
+            return {"changed": True, "removed": prune(file, args["keep"], keys_file, spare)}
