@@ -165,8 +165,8 @@ dev-logs-app dev-logs-postgres dev-logs-redis dev-logs-callback dev-logs-fake-sc
 dev-shell: ## a shell in the app's container
 	@$(call grouped,$(call container,dev,app); exec docker exec -i $(terminal) "$$1" bash)
 
-# The environment's own, whatever its name
-database = psql -U postgres -AtXc "SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres' AND datname !~ '_restor' ORDER BY oid LIMIT 1"
+# The environment's own, whatever its name: the only one whose owner is called after it. A person may have made others.
+database = psql -U postgres -AtXc "SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) = datname || '_user'"
 dev-db-shell: ## psql as the administrator, over the server's own socket
 	@$(call grouped,$(call container,dev,postgres); exec docker exec -i $(terminal) -u postgres "$$1" sh -c $(call quote,exec psql -U postgres "$$($(database))"))
 

@@ -28,12 +28,13 @@ ROWS = """
 """
 
 
-def make(*arguments: str, instance: tuple[str, str] = FIRST, code: int = 0) -> str:
+def make(*arguments: str, instance: tuple[str, str] = FIRST, code: int = 0, typed: str | None = None) -> str:
     """Return what it prints, or of a failure what it says of it."""
     run = subprocess.run(
         ["make", "--old-file=venv", "--old-file=engine", *arguments, *instance],
         cwd=ROOT,
         env=collection.outside(),
+        input=typed,
         capture_output=True,
         text=True,
         check=False,
@@ -113,10 +114,14 @@ def test_a_snapshot_brings_back_every_row_after_a_rotation_of_the_keys() -> None
     taken = answer("snapshot", "NAME=before-refactor")
     assert taken["rows"] > 0
     psql("UPDATE users SET name = 'Other'")
+    psql("CREATE DATABASE older")
     make("rotate-secrets")
     restored = answer("snapshot-restore", "NAME=before-refactor")
     assert (restored["source"], restored["rows"]) == ("before-refactor", taken["rows"])
     assert psql(ROWS) == before
+    # Not in what a person has made, which is now older than the database that was put back.
+    assert "\n dashtam\n" in make("dev-db-shell", typed="SELECT current_database()")
+    psql("DROP DATABASE older")
     # The tokens are under the new key: the app would not have become ready otherwise, and no other is needed.
     key = psql("SELECT key_id FROM provider_tokens")
     said = run("data-dev-app", "python", "-m", "src.core.security.rotate_encryption_keys")
