@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,14 @@ def started(name: str) -> dict[str, tuple[str, int]]:
     found = {each: client.containers.get(f"{name}-dev-{each}").attrs for each in SERVICES}
     client.close()
     return {each: (has["State"]["StartedAt"], has["RestartCount"]) for each, has in found.items()}
+
+
+def ended(name: str) -> float:
+    """Return when a container last ended, in seconds since 1970."""
+    client = docker.from_env()
+    state = client.containers.get(name).attrs["State"]
+    client.close()
+    return datetime.fromisoformat(state["FinishedAt"]).timestamp()
 
 
 def clean() -> None:
@@ -168,7 +177,23 @@ def test_a_reset_leaves_what_migrations_and_seed_make_and_a_way_back() -> None:
     newest = answer("snapshots")[0]
     assert newest["name"] == "auto-reset"
     assert Path(newest["file"]).stem == said["before"]
+    # The app had ended before: what it writes during a dump is not in it.
+    assert ended("data-dev-app") < Path(newest["file"]).stat().st_mtime
     assert newest["rows"] > int(psql("SELECT count(*) FROM users"))
+
+
+def test_a_reset_without_a_way_back_is_none() -> None:
+    before, folder = psql(ROWS), SNAPSHOTS / "data-dev"
+    aside = folder.rename(folder.with_name("data-dev-aside"))
+    folder.write_text("no folder")
+    try:
+        said = make("dev-reset", "ANSIBLE_ARGS=-e reset_confirm=dev", code=2)
+    finally:
+        folder.unlink()
+        aside.rename(folder)
+    assert "data-dev's data could not be kept as a snapshot, for the reason above. Nothing was reset." in said
+    assert psql(ROWS) == before
+    assert "changed=0" in make("dev")
 
 
 def test_a_downgrade_leaves_a_way_back() -> None:
