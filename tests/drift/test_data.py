@@ -241,3 +241,39 @@ def test_a_second_instance_on_a_copy_of_the_data() -> None:
 def test_a_volume_of_this_version_needs_no_upgrade() -> None:
     said = answer("upgrade-postgres")
     assert said == {"from": said["to"], "to": said["to"], "upgraded": False, "rows": None}
+
+
+def owned_by(user: str, image: str) -> None:
+    """Give the volume's files to another user, as those of another image are."""
+    client = docker.from_env()
+    volumes = {"data_postgres_dev_data": {"bind": "/data", "mode": "rw"}}
+    client.containers.run(
+        image, ["-R", user, "/data"], entrypoint="chown", user="root", volumes=volumes, remove=True
+    )
+    client.close()
+
+
+def test_an_upgrade_keeps_all_rows_and_refuses_to_lose_another_database() -> None:
+    """No image of another version is at hand: the files are another user's, which is handled as one."""
+    client = docker.from_env()
+    container = client.containers.get("data-dev-postgres")
+    image, owner = container.attrs["Config"]["Image"], run("data-dev-postgres", "id", "-u", user="postgres")
+    client.close()
+    old = f"ANSIBLE_ARGS=-e postgres_upgrade_image={image}"
+    before, rows = psql(ROWS), answer("snapshot", "NAME=counted")["rows"]
+    psql("CREATE DATABASE scratch")
+    make("dev-down")
+    owned_by("33:33", image)
+    said = make("upgrade-postgres", old, code=2)
+    assert "There are other databases, which would be lost: scratch. With 'postgres_image: " in said
+    assert "postgres_upgrade_image" not in said
+    owned_by(f"{owner}:{owner}", image)
+    make("dev")
+    psql("DROP DATABASE scratch")
+    make("dev-down")
+    owned_by("33:33", image)
+    upgraded = answer("upgrade-postgres", old)
+    assert (upgraded["upgraded"], upgraded["rows"]) == (True, rows)
+    assert psql(ROWS) == before
+    assert answer("snapshots")[0]["name"] == "auto-upgrade"
+    assert "changed=0" in make("dev")
