@@ -24,7 +24,7 @@ def dump(server: Server, database: str, folder: Path, name: str) -> dict[str, An
     """Dump, verify, and only then give the file its name."""
     if not server.has(database):
         raise Problem(f"there is no database {database} to back up")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_files.make_parents(folder)
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     path = folder / f"{name}-{moment}.dump"
     descriptor, part_name = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")
@@ -36,8 +36,11 @@ def dump(server: Server, database: str, folder: Path, name: str) -> dict[str, An
             rows = server.rows_in(file)
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
+        private_files.give_to_owner_of(folder, part)
+        if path.exists():
+            raise Problem(f"{path} is of this very second, and stays as it is; run this again")
         private_files.write(sums_of(path), f"{digest}  {path.name}\n")
-        path.hardlink_to(part)  # unlike a rename it never replaces a dump of the same second
+        path.hardlink_to(part)
     except BaseException:
         if not path.exists():
             sums_of(path).unlink(missing_ok=True)

@@ -1,9 +1,12 @@
 """Dump and restore on a real server: what comes back, what is refused, and that a failure changes nothing."""
 
+import os
 from collections.abc import Callable, Iterator
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import pytest
+from ansible_collections.dashtam.stack.plugins.module_utils import dump_files
 from ansible_collections.dashtam.stack.plugins.module_utils.dump_files import sums_of
 
 from tests.by_path import load
@@ -111,6 +114,35 @@ def test_a_dump_is_private_and_leaves_nothing_else(dumped: Path) -> None:
         dumped.name: 0o600,
         f"{dumped.name}.sha256": 0o600,
     }
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files of another user")
+def test_a_dump_that_root_makes_is_the_folders_owners(
+    engine: object, content: object, tmp_path: Path
+) -> None:
+    """`sudo make snapshot` once must not lock a developer out."""
+    os.chown(tmp_path, 1234, 1234)
+    dump = Path(archive.dump(engine, DATABASE, tmp_path / "backups/snapshots", "copy")["file"])
+    made = [*tmp_path.rglob("*")]
+    assert {dump, tmp_path / "backups"} < {*made}
+    assert {path.stat().st_uid for path in made} == {1234}
+    assert {path.stat().st_mode & 0o077 for path in made} == {0}
+
+
+def test_a_second_dump_of_the_same_second_leaves_the_first_one_whole(
+    engine: object, dumped: Path, other_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Stopped":
+            return cls.strptime(dumped.stem.rpartition("-")[2], "%Y%m%dT%H%M%SZ").replace(tzinfo=tz)
+
+    monkeypatch.setattr(dump_files, "datetime", Stopped)
+    psql(other_server, "INSERT INTO nobody VALUES (1)", DATABASE)
+    before = {path: path.read_bytes() for path in dumped.parent.iterdir()}
+    with pytest.raises(archive.Problem, match="is of this very second, and stays as it is; run this again"):
+        archive.dump(engine, DATABASE, dumped.parent, "copy")
+    assert {path: path.read_bytes() for path in dumped.parent.iterdir()} == before
 
 
 def test_a_failed_dump_leaves_nothing(engine: object, tmp_path: Path) -> None:
