@@ -55,6 +55,14 @@ def test_a_case_that_ran_twice_counts_once_and_has_to_pass_both_times(tmp_path: 
     assert counted(tmp_path / "reports", bad) == (0, 1)
 
 
+def test_what_a_shard_of_another_run_has_left_does_not_count(tmp_path: Path) -> None:
+    good, bad = (CASE.format("test_closed[front]", result) for result in ("", "<failure/>"))
+    counted(tmp_path / "reports", good)
+    for result in (good, bad):
+        counted(tmp_path / "reports/shard-1-of-2", result)
+        assert verify.counted(tmp_path / "reports")[LINE] == (1, 1)
+
+
 def test_no_report_verifies_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.verify", "table", str(tmp_path)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
