@@ -35,19 +35,31 @@ def cases(folder: Path) -> dict[str, float]:
 
     An id as pytest has it, from the folder of pytest.ini: ``unit/core/test_config.py::test_ports[8000]``.
 
-    :raises UnusableError: a test is there twice.
+    One that fails, and then its fixtures as well, has two entries (pytest's junitxml.py, "close_report").
+    What broke outside of any test has no file, and no id.
+
+    :raises UnusableError: a test is there twice, or a report is no whole one.
     """
     found: dict[str, float] = {}
+    failed: set[str] = set()
     for report in sorted(folder.glob("junit-*.xml")):
-        for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314 - our own pytest wrote it
-            file, where = case.attrib["file"], case.attrib["classname"]
+        try:
+            tree = ElementTree.parse(report)  # noqa: S314 - our own pytest wrote it
+        except ElementTree.ParseError as error:
+            raise UnusableError(f"{report} is no whole report: {error}. Run that part again.") from None
+        for case in tree.iter("testcase"):
+            file, where = case.get("file"), case.attrib["classname"]
+            if file is None:
+                continue
             # Of a test that Schemathesis wraps, the file is its own.
             file = f"{where.replace('.', '/')}.py" if file.startswith("..") else file
             classes = where.removeprefix(file.removesuffix(".py").replace("/", ".")).replace(".", "::")
             name = f"{file}{classes}::{case.attrib['name']}"
-            if name in found:
+            if name in found and name not in failed:
                 raise UnusableError(f"{folder.name} has {name} twice.")
-            found[name] = float(case.attrib["time"])
+            if case.find("failure") is not None:
+                failed.add(name)
+            found[name] = found.get(name, 0) + float(case.attrib["time"])
     return found
 
 

@@ -135,3 +135,48 @@ def test_classes_and_parameters_are_part_of_an_id(tmp_path: Path) -> None:
     text = '<testcase classname="a.test_b.TestC" name="test_d[1.5::x]" file="a/test_b.py" time="0.25" />'
     (tmp_path / "junit-host.xml").write_text(JUNIT.format(tests=1, failures=0, cases=text))
     assert report.cases(tmp_path) == {"a/test_b.py::TestC::test_d[1.5::x]": 0.25}
+
+
+BROKEN = """
+import pytest
+
+@pytest.fixture
+def service():
+    yield
+    raise RuntimeError("it does not stop")
+
+def test_both(service):
+    assert False
+
+def test_good():
+    pass
+"""
+
+
+@pytest.mark.parametrize("plugin_of_its_own", ["", "def pytest_collection():\n    raise RuntimeError\n"])
+def test_what_pytest_itself_reports_of_a_failure_is_put_together(
+    tmp_path: Path, plugin_of_its_own: str
+) -> None:
+    """A test that fails together with its fixture, and an error of pytest's own, which belongs to no test."""
+    shard = tmp_path / "shard-1-of-1"
+    (tmp_path / "test_a.py").write_text(BROKEN)
+    (tmp_path / "conftest.py").write_text(plugin_of_its_own)
+    (tmp_path / "pytest.ini").write_text("[pytest]\njunit_family = xunit1\n")
+    shard.mkdir()
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pytest.ini"]
+    command.append(f"--junitxml={shard}/junit-host.xml")
+    code = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode
+    (shard / "exit-code").write_text(f"{code}\n")
+    run = make_report(tmp_path)
+    assert (run.returncode, run.stderr) == (code, "")
+    assert f"shard-1-of-1: exit code {code}\n" in run.stdout
+
+
+def test_a_report_that_was_cut_is_named(tmp_path: Path) -> None:
+    add_shard(tmp_path, 1, "test_a", of=1)
+    path = tmp_path / "shard-1-of-1/junit-container.xml"
+    path.write_text(path.read_text()[:-20])
+    run = make_report(tmp_path)
+    assert run.returncode == 2
+    assert run.stderr.startswith(f"{path} is no whole report: ")
+    assert run.stderr.count("\n") == 1
