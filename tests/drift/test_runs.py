@@ -102,6 +102,24 @@ def test_a_persons_own_tasks_run_once_all_is_ready() -> None:
     as_declared()
 
 
+def test_a_persons_own_tasks_come_after_what_empties_the_test_database() -> None:
+    copy = ("-e", COPY, "-i", "inventories/test")
+    path = ROOT / "env/local.test.runs.tasks.yml"
+    command = "docker exec -u postgres runs-test-postgres psql -qAtX -U postgres -d dashtam_test -c"
+    fill = f"{command} '{{{{ item }}}}'"
+    try:
+        tasks = [{"name": "Fill", "ansible.builtin.command": fill, "loop": ["CREATE TABLE mine ()"]}]
+        path.write_text(yaml.safe_dump(tasks))
+        run = playbook.start(*copy, "playbooks/test.yml", "-e", '{"test_steps": ["init"]}')
+        assert "WARNING" not in playbook.finish(run)
+        found = "SELECT count(*) FROM pg_tables WHERE tablename IN ('mine', 'users')"
+        assert subprocess.check_output([*command.split(), found], text=True) == "2\n"
+    finally:
+        path.unlink()
+        playbook.finish(playbook.start(*copy, "playbooks/clean.yml", "--limit", "test"))
+    as_declared()
+
+
 def test_a_debugger_stops_the_app_where_it_is_told_to() -> None:
     source = (ROOT / "src/main.py").read_text().splitlines()
     line = next(number for number, text in enumerate(source, 1) if text.strip() == "return Health()")
