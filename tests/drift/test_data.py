@@ -238,6 +238,19 @@ def test_a_second_instance_on_a_copy_of_the_data() -> None:
     assert [each["name"] for each in answer("snapshots", instance=SECOND)] == ["auto-clean", "from-data"]
 
 
+def test_a_copy_that_fails_could_remove_a_volume_and_is_not_begun() -> None:
+    labels = {"dashtam.instance": "data-copy", "dashtam.environment": "dev", "dashtam.checkout": str(ROOT)}
+    client = docker.from_env()
+    volume = client.volumes.create("data-copy-dev-uploads", labels=labels)
+    try:
+        said = make("dev", "FROM=data", instance=SECOND, code=2)
+        assert "data-copy-dev is there already (data-copy-dev-uploads)" in said
+        assert client.volumes.get(volume.name)
+    finally:
+        volume.remove()
+        client.close()
+
+
 def test_a_volume_of_this_version_needs_no_upgrade() -> None:
     said = answer("upgrade-postgres")
     assert said == {"from": said["to"], "to": said["to"], "upgraded": False, "rows": None}
