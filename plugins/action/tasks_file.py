@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import yaml
 from ansible.errors import AnsibleError
 from ansible.playbook.task import Task
 from ansible.plugins.action import ActionBase
+from ansible_collections.dashtam.stack.plugins.module_utils import lock
 from ansible_collections.dashtam.stack.plugins.module_utils.variable_places import short
 
 DOCUMENTATION = """
@@ -25,6 +27,14 @@ options:
     type: list
     elements: path
     required: true
+"""
+
+RETURN = """
+environment:
+  description: >-
+    What the tasks want in their environment, so that a playbook that one of them starts does not wait for the
+    lock that this run holds (module_utils/lock.py).
+  type: dict
 """
 
 BLOCKS = ("block", "rescue", "always")
@@ -79,7 +89,7 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the module-like result; it fails with a line for each fault."""
+        """Return the module-like result, see RETURN; it fails with a line for each fault."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, arguments = self.validate_argument_spec(
             argument_spec={"paths": {"type": "list", "elements": "path", "required": True}}
@@ -91,4 +101,5 @@ class ActionModule(ActionBase):
                     found += [f"{short(path)}:{line}: {fault}" for fault in faults(task)]
             except Broken as broken:
                 found.append(str(broken))
-        return result | {"changed": False} | ({"failed": True, "msg": "\n".join(found)} if found else {})
+        result |= {"changed": False, "environment": {lock.OUTER_RUN: str(os.getppid())}}
+        return result | ({"failed": True, "msg": "\n".join(found)} if found else {})

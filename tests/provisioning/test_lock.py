@@ -135,6 +135,17 @@ def test_a_run_holds_it_from_task_to_task(run: ForkProcess) -> None:
         lock.hold(LABELS, patience=0.5)
 
 
+def test_what_a_task_of_the_run_starts_is_a_part_of_it(
+    run: ForkProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(lock.OUTER_RUN, str(run.pid))
+    change()
+    in_a_task(lambda: lock.hold(LABELS, patience=0.5))
+    monkeypatch.setenv(lock.OUTER_RUN, "")
+    with pytest.raises(lock.engine.EngineError):
+        change()
+
+
 def test_it_is_free_once_the_run_has_ended_and_what_was_compared_before_is_out_of_date(
     run: ForkProcess,
 ) -> None:
