@@ -1,4 +1,4 @@
-"""No playbook prints a secret: `python -m tests.canaries [INSTANCE PORT_OFFSET]`, with an engine; minutes.
+"""No playbook prints a secret: `python -m tests.canaries [INSTANCE PORT_OFFSET]`, half an hour.
 
 Each secret of dev, test and ci is a canary in a copy of the checkout, with containers of its own. Every
 playbook runs at each verbosity, with --diff and with --check, and so do some runs that fail. Their output is
