@@ -28,17 +28,19 @@ INTRODUCTION = """\
 
 <!-- Made by docs/variables.py from the roles' argument_specs, playbooks/environment and the inventories. -->
 
-What wins over what: role default < inventory < `env/local.<environment>.yml` < a CI job's process
-environment < `-e`. The column *here* is
-[playbooks/environment/vars/main.yml](../playbooks/environment/vars/main.yml), which puts the roles
-together to Dashtam's environments, the same for all: it wins over an inventory, so an
-inventory that sets such a name is refused. What a variable means is in its role's README.
+Later sources win over earlier ones: role default, inventory, `env/local.<environment>.yml`,
+`env/local.<environment>.<instance>.yml`, a CI job's process environment, `-e`. The column *here* shows
+what [playbooks/environment/vars/main.yml](../playbooks/environment/vars/main.yml) sets: it combines the
+roles into Dashtam's environments, in the same way for all of them. It wins over an inventory, so an
+inventory that sets such a name is refused. *set* links to a value that is too long for the table. The
+README of a role says what its variables mean.
 """
 INSIDE = """\
 ## Inside the app's container
 
-As in the committed `env/.env.*.example`. *own*: a person sets it under this name in
-`env/local.<environment>.yml`, or a CI job in its process environment; otherwise secrets are generated.
+These are the values in the committed `env/.env.*.example`. *own* means that a person can set the
+variable under this name in `env/local.<environment>.yml`, or a CI job in its process environment. If
+nobody sets them, secrets are generated.
 """
 
 

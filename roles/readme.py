@@ -60,7 +60,7 @@ def users(name: str, specs: dict[str, Any]) -> str:
     others = [f"`{entry}`" for entry in specs if f"`{entry}`" not in knowing]
     if not others:
         return ""
-    few = f"Only {', '.join(knowing)}." if len(knowing) <= len(others) else f"Not {', '.join(others)}."
+    few = f"Only for {', '.join(knowing)}." if len(knowing) <= len(others) else f"Not for {', '.join(others)}."
     return f" {few}"
 
 

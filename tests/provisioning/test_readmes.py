@@ -69,7 +69,7 @@ def roles(tmp_path: Path) -> Path:
             "  main:\n",
             "  more:\n    short_description: More\n    options:\n"
             "      redis_more: {type: list, elements: str, default: [], description: More.}\n  main:\n",
-            "| `redis_more` | list of str | `[]` | More. Only `more`. |",
+            "| `redis_more` | list of str | `[]` | More. Only for `more`. |",
         ),
     ],
 )
