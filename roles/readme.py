@@ -60,7 +60,9 @@ def users(name: str, specs: dict[str, Any]) -> str:
     others = [f"`{entry}`" for entry in specs if f"`{entry}`" not in knowing]
     if not others:
         return ""
-    few = f"Only for {', '.join(knowing)}." if len(knowing) <= len(others) else f"Not for {', '.join(others)}."
+    few = (
+        f"Only for {', '.join(knowing)}." if len(knowing) <= len(others) else f"Not for {', '.join(others)}."
+    )
     return f" {few}"
 
 
