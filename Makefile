@@ -101,34 +101,34 @@ help: # Nothing but this list
 
 ##@ Once
 .PHONY: setup venv engine certs keys trust lock generate
-setup: engine ## everything that `make dev` needs but images and containers: .venv, Docker Engine, secrets, certificates
+setup: engine ## everything that `make dev` needs, except images and containers: .venv, Docker Engine, secrets, certificates
 	@$(call play,playbooks/certificates.yml)
 	@$(call play,playbooks/keys.yml)
 
-venv: ## .venv with the pinned Ansible
+venv: ## create or update .venv, with the pinned Ansible
 	@IFS= read -r line <bootstrap; case $$line in *"$$(printf '\r')") fault='Lines end with CRLF' ;; *) \
 		[ -d playbooks/roles/environment ] && fault= || fault='Symbolic links are missing' ;; esac; if [ "$$fault" ]; then \
 		echo "$$fault in this folder. Make it with: git clone -c core.autocrlf=false -c core.symlinks=true" >&2; exit 1; fi
 	@sh bootstrap
 
 # Where an engine answers, this costs a few milliseconds; what is wrong with one, the playbook says.
-engine: venv ## Docker Engine, installed and started where none answers (Debian, Ubuntu)
+engine: venv ## install and start Docker Engine if none answers (Debian, Ubuntu)
 	@if [ -z "$$DOCKER_HOST" ] && $(call grouped,$(answers)); then exit 0; fi; \
 	ask=; if [ -f /etc/debian_version ] && [ "$$(id -u)" != 0 ] && [ -t 0 ] && command -v sudo >/dev/null && ! sudo -n true 2>/dev/null; then \
 		ask=--ask-become-pass; fi; \
 	export ask; $(call grouped,.venv/bin/ansible-playbook playbooks/engine.yml -e engine_access_required=false $$ask)
 answers = .venv/bin/python -ISc "import socket; socket.socket(socket.AF_UNIX).connect(\"/var/run/docker.sock\")" 2>/dev/null
 
-certs: venv ## the local CA and the servers' certificate
+certs: venv ## create or renew the local CA and the servers' certificates
 	@$(call play,playbooks/certificates.yml)
 
-keys: engine ## passwords and keys, made once
+keys: engine ## generate passwords and keys, once
 	@$(call play,playbooks/keys.yml)
 
-trust: venv ## how to make this system and browsers trust the local CA
+trust: venv ## show how to make this system and browsers trust the local CA
 	@$(call play,playbooks/trust.yml $(limit))
 
-lock: venv ## pin what pyproject.toml asks for; UPGRADE=1 takes the newest of everything
+lock: venv ## pin the packages that pyproject.toml asks for; UPGRADE=1 takes the newest of all
 	@UV_CUSTOM_COMPILE_COMMAND='make lock'; export UV_CUSTOM_COMPILE_COMMAND; \
 	compile() { .venv/bin/uv pip compile --quiet --system-certs --generate-hashes --no-emit-index-url --no-emit-find-links --universal \
 		$(if $(UPGRADE),--upgrade) pyproject.toml "$$@" >/dev/null; }; \
@@ -136,7 +136,7 @@ lock: venv ## pin what pyproject.toml asks for; UPGRADE=1 takes the newest of ev
 	compile --group ops --python-version 3.11 --constraint requirements/app.txt --output-file requirements/ops.txt && \
 	git diff --stat -- requirements
 
-generate: venv ## write what is generated: tables in READMEs, docs/variables.md, plans, pictures, examples of env files
+generate: venv ## write the generated files: tables in READMEs, docs/variables.md, plans, pictures, examples of env files
 	@.venv/bin/python roles/readme.py && .venv/bin/python -m benchmarks.readme
 	@.venv/bin/python -m tests.provisioning.clean_plan && .venv/bin/python -m docs.picture
 	@$(call play,$(every) playbooks/examples.yml) && .venv/bin/python docs/variables.py
@@ -144,19 +144,19 @@ generate: venv ## write what is generated: tables in READMEs, docs/variables.md,
 ##@ Development
 .PHONY: dev dev-up dev-down dev-rebuild dev-status dev-shell dev-db-shell dev-redis-cli
 .PHONY: dev-logs dev-logs-app dev-logs-postgres dev-logs-redis dev-logs-callback dev-logs-fake-schwab dev-logs-mail
-dev dev-up: engine ## the development environment, up and ready; INSTANCE=feature FROM=dev makes one on a copy of dev's data
+dev dev-up: engine ## start the development environment (dev); INSTANCE=feature FROM=dev starts one with a copy of dev's data
 	@$(call play,$(if $(FROM),playbooks/branch.yml $(call text,dashtam_from,$(FROM)),playbooks/dev.yml))
 
-dev-down: engine ## its containers gone, its data kept
+dev-down: engine ## stop dev and remove its containers, data kept
 	@$(call play,playbooks/down.yml --limit dev)
 
-dev-rebuild: engine ## rebuild its images, then start it
+dev-rebuild: engine ## rebuild dev's images, then start dev
 	@$(call play,playbooks/dev.yml -e images_rebuild=true)
 
-dev-status: engine ## how it is, why, and its addresses; FORMAT=json; SHOW=1 with passwords
+dev-status: engine ## dev's state, the reason for it, and the addresses; FORMAT=json; SHOW=1 adds passwords
 	@$(call play,$(status) --limit dev)
 
-dev-logs: ## its log, followed in a terminal; dev-logs-{app,postgres,redis,callback,fake-schwab,mail} for one service
+dev-logs: ## dev's logs, followed in a terminal; dev-logs-{app,postgres,redis,callback,fake-schwab,mail} for one service
 	@$(call grouped,$(call logs,dev))
 
 dev-logs-app dev-logs-postgres dev-logs-redis dev-logs-callback dev-logs-fake-schwab dev-logs-mail:
@@ -167,10 +167,10 @@ dev-shell: ## a shell in the app's container
 
 # The environment's own, whatever its name: the only one whose owner is called after it. A person may have made others.
 database = psql -U postgres -AtXc "SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) = datname || '_user'"
-dev-db-shell: ## psql as the administrator, over the server's own socket
+dev-db-shell: ## psql as the administrator, in PostgreSQL's container
 	@$(call grouped,$(call container,dev,postgres); exec docker exec -i $(terminal) -u postgres "$$1" sh -c $(call quote,exec psql -U postgres "$$($(database))"))
 
-dev-redis-cli: ## redis-cli as the administrator, whom only its own container lets in
+dev-redis-cli: ## redis-cli as the administrator, in Redis's container
 	@$(call grouped,$(call container,dev,redis); exec docker exec -i $(terminal) "$$1" sh /tmp/redis-admin)
 
 # By folder, in the order of `make help`.
@@ -178,19 +178,19 @@ include $(wildcard playbooks/*.mk tests/targets.mk)
 
 ##@ All environments
 .PHONY: plan drift status-all ls clean
-plan: venv ## what each environment is, secrets masked, without an engine; LIMIT=test, FORMAT=json, mermaid or compose
+plan: venv ## print the declared state of each environment, secrets masked, without an engine; LIMIT=test, FORMAT=json, mermaid or compose
 	@$(call play,$(every) playbooks/plan.yml $(call text,plan_format,$(FORMAT)))
 
 drift: engine ## show how running environments differ from their declaration, and fail if they do; LIMIT=dev FORMAT=json
 	@$(call play,$(every) playbooks/drift.yml $(call text,drift_format,$(FORMAT)))
 
-status-all: engine ## the same of dev, test and ci: all instances of this checkout, or INSTANCE; FORMAT=json SHOW=1
+status-all: engine ## the state of dev, test and ci: all instances of this checkout, or INSTANCE; FORMAT=json SHOW=1
 	@$(call play,$(every) $(status))
 
-ls: engine ## every instance of every checkout on this engine: state and ports; FORMAT=json
+ls: engine ## list every instance of every checkout on this engine: state and ports; FORMAT=json
 	@$(call play,playbooks/ls.yml $(status_format))
 
-clean: engine ## an environment and its volumes gone, after a backup: make clean LIMIT=dev
+clean: engine ## remove an environment and its volumes, after a backup: make clean LIMIT=dev
 	$(call one_of,dev | test | ci,make clean LIMIT=dev$(arguments)$(comma) or LIMIT=test$(comma) or LIMIT=ci)
 	@$(call play,playbooks/clean.yml $(limit))
 

@@ -85,4 +85,4 @@ def environments(instance: str, port_offset: int) -> tuple[list[Environment], Fi
         Environment(name, [{"name": container} | spec for container, spec in plan["containers"].items()])
         for name, plan in plans.items()
     ]
-    return found, Finding("settings", OK, f"those of {', '.join(plans)} are valid")
+    return found, Finding("settings", OK, f"the settings of {', '.join(plans)} are valid")

@@ -47,7 +47,7 @@ def clock(said: str, now: datetime) -> Finding:
     :param said: the engine's time, as it says it in ``info`` (RFC 3339).
     """
     difference = abs(datetime.fromisoformat(said) - now)
-    text = f"the engine's differs from this machine's by {difference.total_seconds():.1f} s"
+    text = f"the engine's clock differs from this machine's by {difference.total_seconds():.1f} s"
     if difference <= CLOCK_EXACT:
         return Finding("clock", OK, text)
     remedy = "restart Docker Desktop, or sudo timedatectl set-ntp true"

@@ -99,7 +99,7 @@ def env_file(environment: Environment, folder: Path, command: str) -> list[Findi
         return [Finding(check, FAIL, f"{name} was edited by hand", remedy)]
     differing = sorted(environment.variables ^ set(dotenv_parsed(body)))
     if differing:
-        return [Finding(check, WARN, f"{name} is of an earlier run: {', '.join(differing)}", command)]
+        return [Finding(check, WARN, f"{name} is from an earlier run: {', '.join(differing)}", command)]
     if path.stat().st_mode & 0o077:
         return [Finding(check, FAIL, f"others can read {name}, which holds secrets", f"chmod 600 {name}")]
     return [Finding(check, OK, f"{name} has all {len(environment.variables)} variables")]

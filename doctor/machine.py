@@ -22,7 +22,7 @@ def python() -> list[Finding]:
     lock, stamp = ROOT / "requirements/ops.txt", ROOT / ".venv/made-from"
     if Path(sys.prefix).resolve() != (ROOT / ".venv").resolve():
         return [
-            Finding(".venv", FAIL, f"it is missing or broken; this report is by Python {version}", BOOTSTRAP)
+            Finding(".venv", FAIL, f"it is missing or broken; Python {version} made this report", BOOTSTRAP)
         ]
     try:
         folder, _, locked = stamp.read_text(encoding="utf-8").partition("\n")

@@ -18,18 +18,18 @@ migrate: ## bring dev's schema to the newest revision
 	@$(call grouped,$(call container,dev,app); exec docker exec "$$1" python -m src.core.schema.migrate upgrade $(if $(REVISION),$(call quote,$(REVISION))))
 
 # The container writes nothing below /app, so the file is made here, by its owner.
-migrate-create: ## a revision from what the models changed: make migrate-create MESSAGE="add a column" [EMPTY=1]
+migrate-create: ## write a revision for what changed in the models: make migrate-create MESSAGE="add a column" [EMPTY=1]
 	@[ -n "$$MESSAGE" ] || { echo 'Say what changes: make migrate-create MESSAGE="add a column"' >&2; exit 1; }
 	@$(call grouped,$(call container,dev,app); new=$$(docker exec "$$1" python -m src.core.schema.migrate create -m "$$MESSAGE" $(if $(EMPTY),--empty)) || exit 1; \
 	file=src/migrations/versions/$$(printf "%s\n" "$$new" | head -n 1) && printf "%s\n" "$$new" | tail -n +2 >"$$file" \
 	&& chmod a+r "$$file" && echo "$$file")
 
-migrate-down: engine ## dev's schema one revision down, or to REVISION, after a snapshot
+migrate-down: engine ## take dev's schema one revision down, or to REVISION, after a snapshot
 	@$(call play,playbooks/snapshot.yml -e snapshot_reason=downgrade $(call text,downgrade_revision,$(REVISION)))
 
 # On this machine, because no app starts with two heads.
 .PHONY: migrate-merge
-migrate-merge: venv ## a revision that joins two heads, after two branches each added one
+migrate-merge: venv ## write a revision that joins two heads, if two branches each added one
 	@new=$$(.venv/bin/python -m src.core.schema.migrate merge) || exit 1; \
 	file=src/migrations/versions/$$(printf "%s\n" "$$new" | head -n 1) && printf "%s\n" "$$new" | tail -n +2 >"$$file" \
 	&& chmod a+r "$$file" && echo "$$file"
@@ -40,10 +40,10 @@ rotate-keys: ## re-encrypt dev's stored tokens under the first key of ENCRYPTION
 rotate-secrets: engine ## new passwords and keys for dev, data kept; everybody logs in again
 	@$(call play,playbooks/rotate.yml)
 
-backup: engine ## dev's database into backups/, verified
+backup: engine ## dump dev's database into backups/, and verify the dump
 	@$(call play,playbooks/backup.yml --limit dev $(data))
 
-restore: engine ## dev's database from a backup: make restore LIMIT=dev FILE=backups/...
+restore: engine ## restore dev's database from a backup: make restore LIMIT=dev FILE=backups/...
 	$(call one_of,dev,make restore LIMIT=dev$(arguments) FILE=$(or $(FILE),backups/...))
 	@$(call play,playbooks/restore.yml $(limit) $(call text,backup_source,$(FILE)) $(data))
 
@@ -54,20 +54,20 @@ snapshot: engine ## keep dev's data under a name: make snapshot NAME=before-refa
 snapshots: venv ## list the snapshots: age, size, revision; FORMAT=json
 	@$(call play,playbooks/snapshots.yml $(data))
 
-snapshot-restore: engine ## dev's data as a snapshot has them: make snapshot-restore NAME=before-refactor
+snapshot-restore: engine ## go back to the data of a snapshot: make snapshot-restore NAME=before-refactor
 	@$(call play,playbooks/snapshot_restore.yml $(call text,snapshot_name,$(NAME)) $(data))
 
-dev-reset: engine ## dev's database back to migrations and seed, after a snapshot
+dev-reset: engine ## empty dev's database, then migrate and seed it, after a snapshot
 	@$(call play,playbooks/reset.yml $(data))
 
-seed: engine ## a user to develop with, and a connected provider where the fake Schwab runs
+seed: engine ## create a user to develop with, and connect the fake Schwab if it runs
 	@$(call play,playbooks/seed.yml $(data))
 
-import: engine ## a foreign SQL file or pg_dump -Fc into dev, checked, after a snapshot: make import FILE=dump.sql
+import: engine ## import SQL, or a pg_dump -Fc file of any server, into dev, checked, after a snapshot: make import FILE=dump.sql
 	@$(call play,playbooks/import.yml $(call text,backup_source,$(FILE)) $(data))
 
-export: engine ## dev's database as SQL into backups/, or FILE=...
+export: engine ## write dev's database as SQL into backups/, or to FILE=...
 	@$(call play,playbooks/export.yml $(call text,backup_target,$(FILE)) $(data))
 
-upgrade-postgres: engine ## dev's data into the PostgreSQL of the present image, all rows kept
+upgrade-postgres: engine ## move dev's data to the PostgreSQL version of the present image, all rows kept
 	@$(call play,playbooks/upgrade_postgres.yml $(data))

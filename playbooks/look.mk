@@ -8,6 +8,6 @@ app_url = $(call container,$(1),app); port=$$(docker port "$$1" | sed -n 's/.*:\
 # A desktop: macOS always, elsewhere where a display is known and something can open an address.
 opener = if [ "$$(uname)" = Darwin ]; then open "$$url"; \
 	elif [ "$$DISPLAY$$WAYLAND_DISPLAY" ] && command -v xdg-open >/dev/null; then xdg-open "$$url" >/dev/null 2>&1 || :; fi
-open: ## the app's documentation in a browser, or its address where there is no desktop; LIMIT=test FORMAT=json
+open: ## open the app's documentation in a browser, or print its address if there is no desktop; LIMIT=test FORMAT=json
 	$(call one_of,'' | dev | test,make open$(arguments)$(comma) or LIMIT=test)
 	@$(call grouped,$(call app_url,$(or $(LIMIT),dev)); $(if $(filter json,$(FORMAT)),printf "{\"url\": \"%s\"}\n" "$$url",echo "$$url"; $(opener)))

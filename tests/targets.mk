@@ -2,7 +2,7 @@
 
 ##@ Tests
 .PHONY: test verify test-up test-setup test-down test-rebuild test-status test-verify test-unit test-integration test-smoke test-drift test-check test-foreign ci-test report shards shards-down durations molecule bench lint
-test: engine ## all tests, with coverage, beside a running dev; ARGS="-k name" selects; SHARD=2/4; DOWN=1 takes it down afterwards
+test: engine ## all tests, with coverage, in the test environment; ARGS="-k name" selects; SHARD=2/4; DOWN=1 takes it down afterwards
 	$(call tested,test,playbooks/test.yml $(call pytest_args,$(ARGS)) $(shard))
 
 # What needs whole environments brings up its own.
@@ -16,37 +16,37 @@ verify: engine ## count what SECURITY.md says was measured, and write its table 
 test-unit: venv ## the tests that need no engine
 	@.venv/bin/python -m pytest -c tests/pytest.ini --rootdir=. tests/unit $(ARGS)
 
-test-integration: engine ## those that need PostgreSQL and Redis
+test-integration: engine ## the tests that need PostgreSQL and Redis
 	$(call tested,test,playbooks/test.yml $(call pytest_args,tests/integration $(ARGS)))
 
-test-smoke: engine ## those that ask the running containers
+test-smoke: engine ## the tests that ask the running containers
 	$(call tested,test,playbooks/test.yml $(call pytest_args,tests/smoke $(ARGS)))
 
-test-verify: engine ## the test environment is up and right; its database stays as it is
+test-verify: engine ## start the test environment and run tests/smoke; its database is not changed
 	@$(call play,playbooks/test.yml $(call steps,"pytest") $(call pytest_args,tests/smoke $(ARGS)))
 
-test-up: engine ## the test environment, up and ready
+test-up: engine ## start the test environment
 	@$(call play,playbooks/test.yml $(call steps,))
 
-test-setup: engine ## the same, with a clean database
+test-setup: engine ## start the test environment with a clean database
 	@$(call play,playbooks/test.yml $(call steps,"init"))
 
-test-down: engine ## the test environment gone
+test-down: engine ## remove the test environment
 	@$(call play,playbooks/down.yml --limit test)
 
-test-rebuild: engine ## rebuild its images, then start it
+test-rebuild: engine ## rebuild the test environment's images, then start it
 	@$(call play,playbooks/test.yml $(call steps,) -e images_rebuild=true)
 
-test-status: engine ## what runs of it
+test-status: engine ## the test environment's state, the reason for it, and the addresses
 	@$(call play,$(status) --limit test)
 
-test-drift: engine ## what is changed by hand is found and repaired (minutes)
+test-drift: engine ## test that changes made by hand are found and repaired (minutes)
 	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini tests/drift $(ARGS))
 
-test-check: engine ## what --check predicts is what then changes, and it changes nothing itself (minutes)
+test-check: engine ## test that a run changes exactly what --check predicts, and --check nothing (minutes)
 	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini tests/check_mode --numprocesses=2 --dist=loadfile $(ARGS))
 
-test-foreign: engine ## the roles as they are, for somebody else's application (minutes)
+test-foreign: engine ## test the roles with other applications (minutes)
 	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini tests/foreign $(ARGS))
 
 ci-test: engine ## all tests in the ci environment; SHARD=2/4
@@ -59,16 +59,16 @@ report: venv ## put the reports of all shards together: totals, coverage, a miss
 shards: venv ## all tests, a part on each host of inventories/shards (see inventories/shards.example); ARGS="tests/unit"
 	@.venv/bin/ansible-playbook -i inventories/shards playbooks/shards.yml $(call text,shards_args,$(ARGS)) $(ANSIBLE_ARGS)
 
-shards-down: venv ## what `make shards` has left on the hosts is gone
+shards-down: venv ## remove what `make shards` has left on the hosts
 	@.venv/bin/ansible-playbook -i inventories/shards playbooks/shards.yml -e shards_state=absent $(ANSIBLE_ARGS)
 
-durations: venv ## write tests/durations.json, by which shards are made, from the last `make test`
+durations: venv ## write tests/durations.json, from which shards are made, after a `make test`
 	@.venv/bin/python -m tests.durations reports/test$(if $(INSTANCE),.$(INSTANCE))
 
-molecule: engine ## every role and environment by itself: converged, judged from outside, broken, repaired; SCENARIO=roles/redis/molecule/default
+molecule: engine ## test every role and environment by itself: applied, checked from outside, broken, repaired; SCENARIO=roles/redis/molecule/default
 	@$(call grouped,sh .config/molecule/all $(addsuffix /molecule.yml,$(SCENARIO)))
 
-bench: engine ## how long it takes, beside docker compose (half an hour); ROUNDS=3 ONLY=cold,second,change,down,again,test-file,...
+bench: engine ## measure how long it takes, compared with docker compose (half an hour); ROUNDS=3 ONLY=cold,second,change,down,again,test-file,...
 	@$(call grouped,.venv/bin/python -m benchmarks $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)))
 
 lint: venv ## all checks: lint-python, lint-types, lint-yaml, lint-shell, lint-spelling, lint-workflows, lint-ansible

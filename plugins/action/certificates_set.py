@@ -87,7 +87,7 @@ def install_ca(files: Files, state: State, cert: str, key: str) -> bool:
         return False
     if files.ca.exists():
         Display().warning(
-            f"{files.ca} is a new CA, as {state.ca}. "
+            f"{files.ca} is a new CA, because {state.ca}. "
             "Trust it again in browsers and tools that trusted the old one."
         )
     private_files.write(files.ca_key, key)
@@ -128,7 +128,7 @@ def work(
         state = inspect(files, wanted)
     if (ca and state.ca) or (server and state.server):
         raise Problem(
-            f"{files.folder}: what was just made will not do ({state.ca or state.server}); "
+            f"{files.folder}: what was just made cannot be used ({state.ca or state.server}); "
             "see certificates_permitted, certificates_ca_days and certificates_days"
         )
     return state, changed

@@ -97,7 +97,7 @@ class ActionModule(ActionBase):
 
         def apply(spec: dict[str, Any]) -> str:
             if os.getppid() != run:
-                return f"{spec['name']}: not begun, as the run was killed"
+                return f"{spec['name']}: not started, because the run was killed"
             labels = spec["labels"] | added_labels(spec, arguments["hash_label"], arguments["project"])
             ended = "started" if states[spec["name"]] in ("stopped", "missing") else "replaced"
             try:

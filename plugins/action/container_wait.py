@@ -128,7 +128,7 @@ def wait_for_one(
         if (state.get("Health") or {}).get("Status") == "unhealthy":
             raise NotReadyError(f"{name} is unhealthy: {state['Health']['Log'][-1]['Output'].strip()}")
         if time.monotonic() > deadline:
-            raise NotReadyError(f"{name} is not ready in time; it last said: {last}")
+            raise NotReadyError(f"{name} was not ready in time; its last answer: {last}")
         # A question costs the engine a process: ten a second, for long, keep a busy machine busy.
         time.sleep(max(0.1, (time.monotonic() - begun) / 10))
     return None

@@ -44,7 +44,7 @@ class Local:
 
 def parse(path: Path, text: str) -> Local:
     """Read the file; a name without a value counts as not given."""
-    quote = "a value with special characters wants single quotes around it"
+    quote = "a value with special characters needs single quotes around it"
     try:
         loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
@@ -62,12 +62,12 @@ def parse(path: Path, text: str) -> Local:
         return local
     if not isinstance(root, yaml.MappingNode):
         raise Problem(
-            f"{path}, line {root.start_mark.line + 1}: want NAME: value, with a space after the colon"
+            f"{path}, line {root.start_mark.line + 1}: write NAME: value, with a space after the colon"
         )
     for key, node in root.value:
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
-            raise Problem(f"{path}, line {line}: want NAME: value ({quote})")
+            raise Problem(f"{path}, line {line}: write NAME: value ({quote})")
         name = key.value
         if name in local.lines:
             raise Problem(
@@ -76,7 +76,7 @@ def parse(path: Path, text: str) -> Local:
         local.lines[name] = line
         if CONTAINER_VARIABLE.fullmatch(name):
             if not isinstance(node, yaml.ScalarNode):
-                raise Problem(f"{path}, line {line}: {name} wants one text ({quote})")
+                raise Problem(f"{path}, line {line}: {name} needs one text ({quote})")
             if node.value and not (node.tag == "tag:yaml.org,2002:null" and node.style is None):
                 local.values[name] = node.value
         else:
@@ -88,7 +88,7 @@ def parse(path: Path, text: str) -> Local:
                 ) from None
             if TEMPLATE.search(str(value)):
                 raise Problem(
-                    f"{path}, line {line}: {name} holds a template, which would stay text; write the value"
+                    f"{path}, line {line}: {name} has a template, which is not evaluated; write the value"
                 )
             local.variables[name] = value
     return local

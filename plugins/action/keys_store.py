@@ -45,7 +45,7 @@ def generate(kind: str, length: int | None = None) -> str:
         return secrets.token_urlsafe(length or 48)
     if kind == "base64_32":
         return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
-    raise Problem(f"keys_names: no kind {kind!r}; it is password, token or base64_32")
+    raise Problem(f"keys_names: {kind!r} is not a kind; use password, token or base64_32")
 
 
 def read_text(path: Path) -> str:
@@ -75,7 +75,7 @@ def parse(path: Path, text: str) -> dict[str, str]:
         raise Problem(f"{path}: not a list of NAME: value lines; {restore}")
     for name, value in stored.items():
         if not isinstance(value, str) or not value:
-            raise Problem(f"{path}: {name} is no quoted text; {restore}")
+            raise Problem(f"{path}: {name} is not quoted text; {restore}")
     return stored
 
 

@@ -94,7 +94,7 @@ def _beside(server: Server, database: str, path: Path, source: postgres_restore.
     try:
         return postgres_restore.restore_beside(server, database, source)
     except Problem as problem:
-        raise Problem(f"{path} could not be restored, {database} is as it was: {problem}") from None
+        raise Problem(f"{path} could not be restored; {database} is unchanged: {problem}") from None
 
 
 def compare(server: Server, database: str, path: Path) -> None:
@@ -103,7 +103,7 @@ def compare(server: Server, database: str, path: Path) -> None:
         postgres_restore.compare(server, database)
     except Problem as problem:
         raise Problem(
-            f"{path} is not a dump of this application, {database} is as it was: {problem}"
+            f"{path} is not a dump of this application; {database} is unchanged: {problem}"
         ) from None
 
 

@@ -91,7 +91,7 @@ class ActionModule(ActionBase):
         # Its last line: "errors: 0, replies: 3"
         errors, _, replies = said.strip().splitlines()[-1].partition(",")
         if errors.split()[-1] != "0":
-            return result | {"failed": True, "msg": f"Redis was not copied whole: {said.strip()}"}
+            return result | {"failed": True, "msg": f"Redis was copied only in part: {said.strip()}"}
         return result | {"changed": True, "keys": int(replies.split()[-1])}
 
 

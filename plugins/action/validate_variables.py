@@ -166,13 +166,13 @@ class ActionModule(ActionBase):
             except AnsibleError as error:
                 # The reason may quote the template, and with it a part of a value.
                 reason = "" if options.get(name, {}).get("no_log") else f": {' '.join(str(error).split())}"
-                faults[name] = [f"cannot be worked out{reason}"]
+                faults[name] = [f"cannot be evaluated{reason}"]
 
         for name, option in options.items():
             if name in values:
                 faults.setdefault(name, []).extend(value_faults(name, option, values[name]))
             elif name not in variables and option.get("required") and name not in args["later"]:
-                faults[name] = ["is required and set nowhere"]
+                faults[name] = ["is required, but set nowhere"]
         for name, fault in port_faults({name: values.get(name) for name in args["ports"]}).items():
             faults.setdefault(name, []).append(fault)
         for name, check in ((args["instance"], instance_fault), (args["port_offset"], offset_fault)):

@@ -16,7 +16,7 @@ def certificate_permits(pem: str) -> list[str]:
         constraints = certificate.extensions.get_extension_for_class(x509.NameConstraints).value
     except ValueError:
         raise AnsibleFilterError(
-            "certificate_permits wants the text of a PEM file with a certificate"
+            "certificate_permits needs the text of a PEM file with a certificate"
         ) from None
     except x509.ExtensionNotFound:
         return []

@@ -72,7 +72,7 @@ def dotenv_value(value: str) -> str:
     """The value, quoted if need be; an error where no spelling is read alike."""
     if not isinstance(value, str):
         raise AnsibleFilterError(
-            f"dotenv_value wants a text, not {type(value).__name__}: quote it, or use `| string`"
+            f"dotenv_value needs a string, not {type(value).__name__}: quote it, or use `| string`"
         )
     try:
         return spell(value)
@@ -96,9 +96,9 @@ def dotenv_refused(values: dict[str, Any]) -> list[str]:
     refused = []
     for name, value in values.items():
         if not NAME.fullmatch(name):
-            refused.append(f"{name!r} is no name for a variable: use letters, digits and underscores")
+            refused.append(f"{name!r} is not a name for a variable: use letters, digits and underscores")
         elif not isinstance(value, str):
-            refused.append(f"{name} wants a text, not {type(value).__name__}: put quotes around it")
+            refused.append(f"{name} needs a string, not {type(value).__name__}: put quotes around it")
         else:
             try:
                 spell(value)

@@ -126,7 +126,11 @@ def env_file_drift(
         return []
     edited = not found or hashlib.sha256(body.encode()).hexdigest() != recorded.strip()
     note = {"note": "edited by hand: a run stops and says what to do"} if edited else {}
-    text = {"what": "text", "declared": "as rendered", "running": "edited" if edited else "of an earlier run"}
+    text = {
+        "what": "text",
+        "declared": "as rendered",
+        "running": "edited" if edited else "from an earlier run",
+    }
     return [{"object": name, **one, **note} for one in differences or [text]]
 
 

@@ -14,7 +14,7 @@ description: See the function's docstring.
 
 
 def duration_faults(values: dict[str, Any]) -> list[str]:
-    """Return a sentence for each variable whose value is no duration.
+    """Return a sentence for each variable whose value is not a duration.
 
     :param values: name of the variable to its value, such as ``10s``.
     """

@@ -93,7 +93,7 @@ def python_service_faults(settings: dict[str, Any], role: str) -> list[str]:
     # Ansible's validation takes a text for a list of one.
     for name in ("command", "health", "ready"):
         if isinstance(settings[name], str):
-            faults.append(f"{role}_{name} is a text. Make it a list, such as [uvicorn, 'shop:app'].")
+            faults.append(f"{role}_{name} is text. Make it a list, such as [uvicorn, 'shop:app'].")
     if str(settings["user"]).split(":")[0] in {"0", "root"}:
         faults.append(f"{role}_user={settings['user']} is root. Use another uid, such as 10001:10001.")
     size = settings.get("tmp_size")

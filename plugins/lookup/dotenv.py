@@ -12,7 +12,7 @@ try:
     from dotenv.parser import parse_stream
 except ImportError as error:
     raise AnsibleLookupError(
-        "Reading an env file takes the package python-dotenv: install it with pip."
+        "Reading an env file needs the package python-dotenv: install it with pip."
     ) from error
 
 DOCUMENTATION = """
@@ -59,12 +59,12 @@ def read(path: Path) -> dict[str, str]:
             for binding in parse_stream(stream):
                 place = f"{path}:{binding.original.line}"
                 if binding.error:
-                    raise AnsibleLookupError(f"{place}: this is no line of an env file. Write NAME=value.")
+                    raise AnsibleLookupError(f"{place}: this is not a line of an env file. Write NAME=value.")
                 if binding.key is None:
                     continue
                 if binding.value is None:
                     raise AnsibleLookupError(
-                        f"{place}: {binding.key} has no =. Write {binding.key}= for no text."
+                        f"{place}: {binding.key} has no =. Write {binding.key}= for an empty value."
                     )
                 if "${" in binding.value:
                     raise AnsibleLookupError(

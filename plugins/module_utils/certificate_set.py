@@ -185,9 +185,9 @@ def why_not_ca(ca: x509.Certificate | None, files: Files, wanted: Wanted, now: d
     if exposed(files.ca_key):
         return "others could read the old one's key"
     if ca.not_valid_after_utc - now < wanted.server_lifetime:
-        return f"the old one ends on {ca.not_valid_after_utc:%Y-%m-%d}, before the next certificate would"
+        return f"the old one expires on {ca.not_valid_after_utc:%Y-%m-%d}, before the next certificate would"
     if too_long(ca, wanted.ca_lifetime + DAY):
-        return f"the old one ends as late as {ca.not_valid_after_utc:%Y-%m-%d}"
+        return f"the old one is valid for too long, until {ca.not_valid_after_utc:%Y-%m-%d}"
     return ""
 
 
@@ -201,11 +201,11 @@ def why_not_server(files: Files, wanted: Wanted, now: datetime) -> str:
     if exposed(files.key):
         return f"others could read {files.key.name}"
     if alternative_names(certificate) != set(map(general_name, wanted.names)):
-        return "its names are others"
+        return "its names differ"
     if certificate.not_valid_after_utc - now < wanted.renew_before:
-        return f"it ends on {certificate.not_valid_after_utc:%Y-%m-%d}"
+        return f"it expires on {certificate.not_valid_after_utc:%Y-%m-%d}"
     if too_long(certificate, wanted.server_lifetime):
-        return f"it ends as late as {certificate.not_valid_after_utc:%Y-%m-%d}"
+        return f"it is valid for too long, until {certificate.not_valid_after_utc:%Y-%m-%d}"
     return refusal(files.ca, files.cert, files.key, min(wanted.names))
 
 

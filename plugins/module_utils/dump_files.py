@@ -77,7 +77,7 @@ def opened(path: Path) -> Iterator[FileIO]:
     try:
         # A pipe or a terminal would be waited for.
         if not stat.S_ISREG(path.stat().st_mode):
-            raise Problem(f"{path} is no file")
+            raise Problem(f"{path} is not a file")
         # Without a buffer, as the programs that it is fed to move its position.
         file = path.open("rb", buffering=0)
     except OSError as error:
@@ -102,7 +102,7 @@ def check(
     Raises Problem unless the file is a whole dump of the database.
     """
     if dump_file.read(len(MAGIC)) != MAGIC:
-        raise Problem(f"{path} is no dump in pg_dump's custom format")
+        raise Problem(f"{path} is not a dump in pg_dump's custom format")
     sums = sums_of(path)
     if sums.is_file():
         dump_file.seek(0)

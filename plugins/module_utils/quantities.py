@@ -29,7 +29,7 @@ def in_bytes(value: Any) -> int:
             raise ValueError
         return int(human_to_bytes(value))
     except ValueError:
-        raise ValueError(f"{value} is no size. Write one such as 512M or 1.5G.") from None
+        raise ValueError(f"{value} is not a size. Write one such as 512M or 1.5G.") from None
 
 
 def in_seconds(value: Any) -> float:
@@ -41,7 +41,7 @@ def in_seconds(value: Any) -> float:
     try:
         return float(convert_duration_to_nanosecond(value) / NANOSECONDS)
     except ValueError:
-        raise ValueError(f"{value} is no duration. Write one such as 10s or 1m30s.") from None
+        raise ValueError(f"{value} is not a duration. Write one such as 10s or 1m30s.") from None
 
 
 def shown_size(number: int) -> str:

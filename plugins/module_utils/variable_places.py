@@ -55,7 +55,7 @@ def mapping(path: Path, settings: Settings) -> list[tuple[yaml.Node, yaml.Node]]
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
         settings.faults.append(
-            f"{short(path)}{line}: not valid YAML; a value with special characters wants quotes"
+            f"{short(path)}{line}: not valid YAML; a value with special characters needs quotes"
         )
         return []
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
@@ -64,7 +64,7 @@ def mapping(path: Path, settings: Settings) -> list[tuple[yaml.Node, yaml.Node]]
     if root is None or (isinstance(root, yaml.ScalarNode) and not root.value):
         return []
     if not isinstance(root, yaml.MappingNode):
-        settings.faults.append(f"{short(path)}:{root.start_mark.line + 1}: want `name: value`, one per line")
+        settings.faults.append(f"{short(path)}:{root.start_mark.line + 1}: write `name: value`, one per line")
         return []
     pairs: list[tuple[yaml.Node, yaml.Node]] = root.value
     return pairs

@@ -64,7 +64,7 @@ def port_faults(ports: Mapping[str, Any]) -> dict[str, str]:
         if not 1 <= port <= 65535:
             faults[name] = f"is {port}; a port is between 1 and 65535"
         elif port in taken:
-            faults[name] = f"is {port}, which {taken[port]} has too; give one of them another port"
+            faults[name] = f"is {port}, which {taken[port]} also has; give one of them another port"
         else:
             taken[port] = name
     return faults
@@ -75,9 +75,9 @@ def instance_fault(value: Any) -> str | None:
     if isinstance(value, str) and INSTANCE.fullmatch(value) and len(value) <= INSTANCE_LENGTH:
         return None
     form = "lower-case letters, digits and single hyphens between them, beginning with a letter"
-    return f"is {value!r}; want at most {INSTANCE_LENGTH} {form}"
+    return f"is {value!r}; use at most {INSTANCE_LENGTH} {form}"
 
 
 def offset_fault(value: Any) -> str | None:
     """Steps of ten, as an environment's ports differ from another's by their last digit."""
-    return None if re.fullmatch("0|[1-9][0-9]*0", str(value)) else f"is {value!r}; want 0, 10, 20 ..."
+    return None if re.fullmatch("0|[1-9][0-9]*0", str(value)) else f"is {value!r}; it must be 0, 10, 20 ..."

@@ -156,7 +156,7 @@ def test_what_cannot_be_done_is_said_in_a_line_and_nothing_is_touched() -> None:
         (("snapshot", "NAME=auto-clean"), "does not begin with 'auto-'"),
         (("snapshot", "NAME=../x"), "Name it: make snapshot"),
         (("snapshot-restore", "NAME=nowhere"), "There is no snapshot 'nowhere' of data-dev"),
-        (("import", "FILE=nowhere.sql"), "nowhere.sql is no file"),
+        (("import", "FILE=nowhere.sql"), "nowhere.sql is not a file"),
         (("dev-reset",), "Nothing was reset: 'dev' was not typed."),
         (("dev", "FROM=nowhere"), "There is no development environment nowhere to copy. There is:"),
         (("dev", "FROM=data"), "FROM=data is this instance itself"),

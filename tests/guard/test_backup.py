@@ -164,10 +164,10 @@ def flip(position: int) -> Callable[[bytes], bytes]:
         (
             lambda data: data.replace(b"CREATE TABLE public.people", b"CRAETE TABLE public.people"),
             False,
-            "as it was",
+            "is unchanged",
         ),
-        (lambda data: b"", False, "no dump in pg_dump's custom format"),
-        (lambda data: b"CREATE TABLE x ();\n", False, "no dump in pg_dump's custom format"),
+        (lambda data: b"", False, "not a dump in pg_dump's custom format"),
+        (lambda data: b"CREATE TABLE x ();\n", False, "not a dump in pg_dump's custom format"),
     ],
     ids=["truncated", "data", "checksum", "statement", "empty", "text"],
 )

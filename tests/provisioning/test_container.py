@@ -478,9 +478,12 @@ def test_a_size_is_read_as_docker_container_reads_it(size: str, number: int, sho
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"memory": "1Q"}, "site-blue-web: 1Q is no size. Write one such as 512M or 1.5G."),
-        ({"shm_size": "64Mb"}, "site-blue-web: 64Mb is no size."),
-        ({"healthcheck": {"test": ["true"], "interval": "5"}}, "site-blue-web: 5 is no duration. Write one"),
+        ({"memory": "1Q"}, "site-blue-web: 1Q is not a size. Write one such as 512M or 1.5G."),
+        ({"shm_size": "64Mb"}, "site-blue-web: 64Mb is not a size."),
+        (
+            {"healthcheck": {"test": ["true"], "interval": "5"}},
+            "site-blue-web: 5 is not a duration. Write one",
+        ),
     ],
 )
 def test_what_docker_container_would_not_read_is_refused(changes: dict[str, Any], said: str) -> None:
@@ -498,7 +501,7 @@ def test_a_size_by_hand_may_be_one_that_cannot_be_declared() -> None:
 def test_durations_are_validated_before_anything_starts() -> None:
     values = {"a": "10s", "b": "1m30s", "c": "500ms", "d": 10, "e": "soon"}
     assert durations.duration_faults(values) == [
-        f"{name}: {value} is no duration. Write one such as 10s or 1m30s."
+        f"{name}: {value} is not a duration. Write one such as 10s or 1m30s."
         for name, value in {"d": 10, "e": "soon"}.items()
     ]
 

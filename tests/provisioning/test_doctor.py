@@ -55,7 +55,7 @@ def test_clock(seconds: int, state: str) -> None:
     [
         (None, "ok", "is not rendered yet; make dev INSTANCE=second does it"),
         (env_file.compose("rendered", "DEBUG=true\nLOG_LEVEL=INFO"), "ok", "has all 2 variables"),
-        (env_file.compose("rendered", "DEBUG=true"), "warn", "is of an earlier run: LOG_LEVEL"),
+        (env_file.compose("rendered", "DEBUG=true"), "warn", "is from an earlier run: LOG_LEVEL"),
         (env_file.compose("rendered", "DEBUG=true") + "LOG_LEVEL=INFO\n", "fail", "was edited by hand"),
         ("DEBUG=true\n", "fail", "was edited by hand"),
     ],

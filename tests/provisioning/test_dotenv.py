@@ -40,9 +40,9 @@ def test_it_is_read_as_python_dotenv_reads_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("SECRET", ":2: SECRET has no =. Write SECRET= for no text."),
+        ("SECRET", ":2: SECRET has no =. Write SECRET= for an empty value."),
         ("URL=https://${HOST}/hidden", ":2: URL refers to another variable with ${"),
-        ("A='hidden", ":2: this is no line of an env file. Write NAME=value."),
+        ("A='hidden", ":2: this is not a line of an env file. Write NAME=value."),
     ],
 )
 def test_a_line_that_readers_understand_differently_is_named(tmp_path: Path, line: str, said: str) -> None:

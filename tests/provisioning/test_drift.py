@@ -130,7 +130,7 @@ def test_an_env_file_is_stale_or_edited(written: str, edited: str, lines: list[s
 def test_an_env_file_that_differs_in_no_variable() -> None:
     stale = env_file.compose("rendered", f"# Old\n{BODY}")
     said = "f: text: declared as rendered, running"
-    assert drift.drift_report(drift.env_file_drift(stale, "f", BODY, [])) == [f"{said} of an earlier run"]
+    assert drift.drift_report(drift.env_file_drift(stale, "f", BODY, [])) == [f"{said} from an earlier run"]
     for current in (stale.replace("Old", "Mine"), BODY, ""):
         assert drift.drift_report(drift.env_file_drift(current, "f", BODY, [])) == [f"{said} edited {EDITED}"]
     assert hashlib.sha256(BODY.encode()).hexdigest() in env_file.compose("rendered", BODY)

@@ -173,9 +173,9 @@ def test_what_no_spelling_means_to_all_is_left_out_with_the_reason(value: str) -
         ("\ufeffary", "an invisible character (U+FEFF, zero width no-break space)"),
         ("can\u2028ary", "an invisible character (U+2028, line separator)"),
         ("can\ue000ary", "an invisible character (U+E000, without a name)"),
-        (5432, "wants a text, not int"),
-        (True, "wants a text, not bool"),
-        (None, "wants a text, not NoneType"),
+        (5432, "needs a string, not int"),
+        (True, "needs a string, not bool"),
+        (None, "needs a string, not NoneType"),
     ],
 )
 def test_what_no_environment_can_hold_is_refused_without_the_value(value: object, reason: str) -> None:
@@ -318,7 +318,7 @@ def test_role_shows_no_value_at_any_verbosity(tmp_path: Path) -> None:
     wrong = values | {"SECRET_KEY": "canary\n", "SCHWAB_API_KEY": 4711}
     refused = play(tmp_path, wrong, "-vvvvv", "--diff", code=2)
     assert "SECRET_KEY cannot be an environment variable: it holds a newline" in refused
-    assert "SCHWAB_API_KEY wants a text, not int" in refused
+    assert "SCHWAB_API_KEY needs a string, not int" in refused
 
     for output in (dry, first, edited, refused):
         assert "canary" not in output

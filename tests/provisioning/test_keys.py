@@ -58,7 +58,7 @@ def test_kinds() -> None:
     assert store.generate("password").isalnum()
     assert len(base64.urlsafe_b64decode(store.generate("base64_32"))) == 32
     assert store.generate("token") != store.generate("token")
-    with pytest.raises(store.Problem, match="keys_names: no kind 'pasword'"):
+    with pytest.raises(store.Problem, match="keys_names: 'pasword' is not a kind"):
         store.generate("pasword")
 
 
@@ -140,9 +140,9 @@ def test_a_file_that_others_can_read_is_closed(path: Path) -> None:
     [
         ("A: 'canary\nB: x\n", "line 3: not valid YAML"),
         ("- canary\n", "not a list of NAME: value lines"),
-        ("TOKEN: 12\n", "TOKEN is no quoted text"),
-        ("TOKEN:\n", "TOKEN is no quoted text"),
-        ("TOKEN: [canary]\n", "TOKEN is no quoted text"),
+        ("TOKEN: 12\n", "TOKEN is not quoted text"),
+        ("TOKEN:\n", "TOKEN is not quoted text"),
+        ("TOKEN: [canary]\n", "TOKEN is not quoted text"),
     ],
 )
 def test_damage_is_told_and_left_alone(path: Path, text: str, message: str) -> None:
@@ -203,8 +203,8 @@ def test_container_variables_are_taken_as_written_and_role_variables_as_yaml(pat
         ("A: x\nPASSWORD: @canary\n", "line 2: not valid YAML"),
         ("A: x\nPASSWORD: *canary\n", "line 2: not valid YAML"),
         ("A: x\nPASSWORD: a: canary\n", "line 2: not valid YAML"),
-        ("PASSWORD:canary\n", "line 1: want NAME: value, with a space"),
-        ("A: x\nPASSWORD: {canary: 1}\n", "line 2: PASSWORD wants one text"),
+        ("PASSWORD:canary\n", "line 1: write NAME: value, with a space"),
+        ("A: x\nPASSWORD: {canary: 1}\n", "line 2: PASSWORD needs one text"),
         ("A: x\nB: y\nA: canary\n", "line 3: A is given in line 1 too"),
         ("port: !!python/object:canary {}\n", "line 1: the value of port is not valid"),
         ("A: '{{ fine }}'\nport: '{{ canary }}'\n", "line 2: port holds a template"),

@@ -216,8 +216,8 @@ def test_the_image_is_the_given_one_or_the_one_that_was_made() -> None:
         (
             {"command": "uvicorn", "ready": "true"},
             [
-                "web_command is a text. Make it a list, such as [uvicorn, 'shop:app'].",
-                "web_ready is a text. Make it a list, such as [uvicorn, 'shop:app'].",
+                "web_command is text. Make it a list, such as [uvicorn, 'shop:app'].",
+                "web_ready is text. Make it a list, such as [uvicorn, 'shop:app'].",
             ],
         ),
         ({"user": "0:0"}, ["web_user=0:0 is root. Use another uid, such as 10001:10001."]),

@@ -177,8 +177,8 @@ def test_faults_of_the_files_themselves(validate: Validate) -> None:
     assert sorted(outcome.lines) == [
         "inventory/group_vars/bleu: there is no group bleu; did you mean blue?",
         "inventory/host_vars/box.yml:2: engine_mode is set in line 1 too; keep one of them",
-        "local.yml:2: not valid YAML; a value with special characters wants quotes",
-        "other.yml:1: want `name: value`, one per line",
+        "local.yml:2: not valid YAML; a value with special characters needs quotes",
+        "other.yml:1: write `name: value`, one per line",
     ]
 
 
@@ -203,9 +203,9 @@ def test_every_wrong_value_is_told_at_once(validate: Validate) -> None:
         "local.yml:1: engine_mode must be one of: safe, fast, got: fats",
         "local.yml:5: engine_port is 70000; a port is between 1 and 65535",
         "local.yml:2: engine_restart must be text, and YAML reads it as true or false: put it in quotes",
-        "local.yml:3: site_name is 'My_Copy'; want at most 20 lower-case letters, digits and single hyphens "
+        "local.yml:3: site_name is 'My_Copy'; use at most 20 lower-case letters, digits and single hyphens "
         "between them, beginning with a letter",
-        "local.yml:4: site_offset is 15; want 0, 10, 20 ...",
+        "local.yml:4: site_offset is 15; it must be 0, 10, 20 ...",
     ]
 
 
@@ -213,9 +213,9 @@ def test_values_are_judged_as_they_will_be(validate: Validate) -> None:
     blue = GOOD.replace("engine_mode: safe\n", "engine_restart: '{{ 1 + }}'\n")
     outcome = validate(blue=blue, local="site_offset: 70000\n")
     required, port, unworkable = outcome.lines
-    assert required == "engine_mode is required and set nowhere"
+    assert required == "engine_mode is required, but set nowhere"
     assert port == f"{BLUE}:3: engine_port is 75432; a port is between 1 and 65535"
-    assert unworkable.startswith(f"{BLUE}:2: engine_restart cannot be worked out: ")
+    assert unworkable.startswith(f"{BLUE}:2: engine_restart cannot be evaluated: ")
 
 
 @pytest.mark.parametrize(
@@ -235,12 +235,12 @@ def test_values_are_judged_as_they_will_be(validate: Validate) -> None:
         ({"type": "dict", "options": {"memory": {"type": "int"}}}, {"memroy": 1}, "include: memory"),
         ({"type": "int", "no_log": True}, "hunter2", "write a number such as 8000"),
         ({"type": "float", "no_log": True}, ["hunter2"], "is not of type float"),
-        ({"type": "bytes"}, "1Q", "has a wrong value: 1Q is no size. Write one such as 512M or 1.5G."),
+        ({"type": "bytes"}, "1Q", "has a wrong value: 1Q is not a size. Write one such as 512M or 1.5G."),
         *(
-            ({"type": "bytes"}, odd, f"{odd} is no size.")
+            ({"type": "bytes"}, odd, f"{odd} is not a size.")
             for odd in ("1 G", "0x10", "1_0M", ".5G", "5Gb/s", "-1")
         ),
-        ({"type": "bytes"}, True, "has a wrong value: True is no size."),
+        ({"type": "bytes"}, True, "has a wrong value: True is not a size."),
         ({"type": "int"}, "5432", None),
         ({"type": "int"}, "-1", None),
         ({"type": "float"}, "0.5", None),
@@ -262,7 +262,7 @@ def test_one_value(option: dict[str, Any], value: Any, complaint: str | None) ->
         ({"a": 1, "b": "65535", "c": None}, {}),
         ({"a": 0}, {"a": "is 0; a port is between 1 and 65535"}),
         ({"a": 65536}, {"a": "is 65536; a port is between 1 and 65535"}),
-        ({"a": 5432, "b": "5432"}, {"b": "is 5432, which a has too; give one of them another port"}),
+        ({"a": 5432, "b": "5432"}, {"b": "is 5432, which a also has; give one of them another port"}),
         ({"a": None, "b": None, "c": "http"}, {}),
     ],
 )
@@ -298,7 +298,7 @@ def test_no_part_of_a_secret_is_shown(validate: Validate) -> None:
         blue=GOOD + 'engine_password: "{{ \'hunter2 }}"\n',
         local="API_KEY: s3cr3t {{ x }}\nengine_restart: s3cr3t {{ x }}\n",
     )
-    assert f"{BLUE}:6: engine_password cannot be worked out" in outcome.lines
+    assert f"{BLUE}:6: engine_password cannot be evaluated" in outcome.lines
     assert "local.yml:2: engine_restart must be one of: no, always, got: ***" in outcome.lines
     assert "hunter2" not in outcome.everything
     assert "s3cr3t" not in outcome.everything
