@@ -53,11 +53,11 @@ LINES = {
         "tests/guard/test_refusals.py",
         r"test_(?!nothing_is_wrong)",
     ),
-    "Generated environments that the guard judges as an independent oracle does": (
+    "Generated process environments: the guard judges each as an independent oracle does": (
         "tests/unit/core/test_test_database_environments.py",
         r"test_no_wrong_accept_and_no_wrong_refusal",
     ),
-    "Kills of the test database's initialisation at any point: the next one heals it": (
+    "Kills of the test initialisation at any point: the next one completes it": (
         "tests/guard/test_failures.py",
         r"test_killed_|test_interrupted|test_a_connection_that_breaks",
     ),
@@ -69,16 +69,16 @@ LINES = {
         "tests/integration/test_schema.py",
         r"test_the_apps_role_may_do_exactly_this",
     ),
-    "Half-made clusters that a killed initdb has left: made again, refused in a line, or left alone": (
+    "Incomplete clusters that a killed initdb has left: made again, refused with one line, or left alone": (
         "tests/guard/test_interrupted_initdb.py",
         # Official images have no such state.
         r"test_(?!what_our_entrypoint)",
     ),
-    "Passwords with awkward characters, to the application, the guard and the env file": (
+    "Passwords with awkward characters: read alike by the application, the guard and from the env file": (
         "tests/provisioning/test_passwords.py",
         r"test_the_application_and_its_guard",
     ),
-    "Passwords with characters that nobody sees: refused when they are rendered": (
+    "Passwords with invisible characters: refused when they are rendered": (
         "tests/provisioning/test_passwords.py",
         r"test_what_nobody_sees",
     ),
@@ -86,11 +86,11 @@ LINES = {
         "tests/provisioning/test_certificates.py",
         r"test_a_(server_certificate_that_clients_refuse|ca_that_clients_refuse|run_)",
     ),
-    "Dangerous Redis commands, from nobody and from the app: denied": (
+    "Dangerous Redis commands, without a login and as the app's user: denied": (
         "tests/integration/test_redis_users.py",
         r"test_(without_a_password|the_app_is_refused_each)",
     ),
-    "Forged, moved, cut and overdue records of OAuth flows: refused as an unknown state": (
+    "Forged, moved, truncated and expired records of OAuth flows: refused as an unknown state": (
         "tests/api/connections/test_flow_records.py",
         r"test_(a_forged|a_record|a_ticket)",
     ),
@@ -98,11 +98,11 @@ LINES = {
         "tests/api/test_connection_limits.py",
         r"test_(what_is_half_open|a_request_that_drips|who_does_not_read|more_)",
     ),
-    "Outages of PostgreSQL and Redis: refused with 503 or not noticed, never 500": (
+    "Outages of PostgreSQL and Redis: requests are refused with 503 or succeed, never 500": (
         "tests/integration/test_outages.py",
         r"test_",
     ),
-    "Routes that show or change nothing without a token, or of another user": (
+    "Routes: they show and change nothing without a token, or of another user": (
         "tests/api/test_ownership.py",
         r"test_(without_a_good_token|what_is_anothers|a_user_is_not)",
     ),
