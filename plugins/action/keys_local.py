@@ -88,7 +88,7 @@ def parse(path: Path, text: str) -> Local:
                 ) from None
             if TEMPLATE.search(str(value)):
                 raise Problem(
-                    f"{path}, line {line}: {name} has a template, which is not evaluated; write the value"
+                    f"{path}, line {line}: {name} holds a template, which is not evaluated; write the value"
                 )
             local.variables[name] = value
     return local

@@ -235,7 +235,7 @@ def test_a_second_instance_on_a_copy_of_the_data() -> None:
     same = {name for name, value in copied.items() if ours.get(name) == value}
     assert same == {"ENCRYPTION_KEY", "SECRET_KEY"}
     said = make("dev", "FROM=data", instance=SECOND, code=2)
-    assert "data-copy-dev is there already" in said
+    assert "data-copy-dev already exists" in said
     assert "changed=0" in make("dev", instance=SECOND)
     psql("DELETE FROM users", "data-copy")
     make("clean", "LIMIT=dev", "ANSIBLE_ARGS=-e clean_confirm=dev", instance=SECOND)

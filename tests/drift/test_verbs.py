@@ -266,7 +266,7 @@ def test_a_misspelt_target_has_a_proposal(checkout: Checkout, typed: str, hint: 
 @pytest.mark.parametrize(("verb", "name"), [("test", "dashtam-test"), ("ci-test", "dashtam-ci")])
 def test_tests_end_with_the_environment_down_and_their_code(checkout: Checkout, verb: str, name: str) -> None:
     run = checkout.make(verb, "DOWN=1", "ARGS=tests/nowhere", code=2)
-    assert f"\n{name} is down, and was before." in run.stdout
+    assert f"\n{name} is already down." in run.stdout
     assert run.stderr.rstrip().endswith("Error 2"), run.stderr
     assert " is down" not in checkout.make(verb, "ARGS=tests/nowhere", code=2).stdout
 
