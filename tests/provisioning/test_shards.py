@@ -15,6 +15,7 @@ from pytest_split.algorithms import DurationBasedChunksAlgorithm
 
 from tests import report
 from tests.by_path import ROOT, load
+from tests.provisioning import playbook
 
 plugin = load("plugins/filter/pytest_runs.py")
 DURATIONS = json.loads((ROOT / plugin.DURATIONS).read_text(encoding="utf-8"))
@@ -70,6 +71,19 @@ def test_the_durations_are_of_tests_that_there_are() -> None:
         for path in (ROOT / folder).rglob("test_*.py")
     }
     assert len(files & known) > 0.9 * max(len(files), len(known))
+
+
+def test_shards_down_leaves_the_reports_here(tmp_path: Path) -> None:
+    kept = tmp_path / "reports/ci/shard-1-of-1/exit-code"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("0\n")
+    hosts = tmp_path / "hosts.yml"
+    here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    hosts.write_text(json.dumps({"shards": {"hosts": {"here": here}}}))
+    where = ["-e", f"shards_checkout={tmp_path}", "-e", f"shards_folder={tmp_path}/none"]
+    run = playbook.start("-i", str(hosts), "playbooks/shards.yml", "-e", "shards_state=absent", *where)
+    playbook.finish(run)
+    assert kept.is_file()
 
 
 SUITE = '<testsuite tests="{tests}" failures="{failures}" errors="0" skipped="0">{cases}</testsuite>'
