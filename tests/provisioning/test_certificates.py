@@ -496,7 +496,7 @@ def test_names_and_time_ask_for_renewal(files: Any) -> None:
     now = datetime.now(UTC)
     assert certificates.inspect(files, WANTED, now + timedelta(days=360)).server == ""
     soon = certificates.inspect(files, WANTED, now + timedelta(days=370))
-    assert (soon.ca, soon.server[:10]) == ("", "it ends on")
+    assert (soon.ca, soon.server[:13]) == ("", "it expires on")
     late = certificates.inspect(files, WANTED, now + timedelta(days=3300))
     assert late.ca.startswith("the old one expires on")
     assert late.server
