@@ -46,7 +46,7 @@ def cases(folder: Path) -> dict[str, float]:
         try:
             tree = ElementTree.parse(report)  # noqa: S314 - our own pytest wrote it
         except ElementTree.ParseError as error:
-            raise UnusableError(f"{report} is no whole report: {error}. Run that part again.") from None
+            raise UnusableError(f"{report} is not a complete report: {error}. Run that part again.") from None
         for case in tree.iter("testcase"):
             file, where = case.get("file"), case.attrib["classname"]
             if file is None:

@@ -38,7 +38,7 @@ def dump(server: Server, database: str, folder: Path, name: str) -> dict[str, An
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         private_files.give_to_owner_of(folder, part)
         if path.exists():
-            raise Problem(f"{path} is of this very second, and stays as it is; run this again")
+            raise Problem(f"{path} was written in this same second, and is kept; run this again")
         private_files.write(sums_of(path), f"{digest}  {path.name}\n")
         path.hardlink_to(part)
     except BaseException:

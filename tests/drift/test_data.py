@@ -196,7 +196,7 @@ def test_a_reset_without_a_way_back_is_none() -> None:
     finally:
         folder.unlink()
         aside.rename(folder)
-    assert "data-dev's data could not be kept as a snapshot, for the reason above. Nothing was reset." in said
+    assert "data-dev's data could not be kept as a snapshot; the reason is above. Nothing was reset." in said
     assert psql(ROWS) == before
     assert "changed=0" in make("dev")
 

@@ -192,5 +192,5 @@ def test_a_report_that_was_cut_is_named(tmp_path: Path) -> None:
     path.write_text(path.read_text()[:-20])
     run = make_report(tmp_path)
     assert run.returncode == 2
-    assert run.stderr.startswith(f"{path} is no whole report: ")
+    assert run.stderr.startswith(f"{path} is not a complete report: ")
     assert run.stderr.count("\n") == 1
