@@ -18,6 +18,7 @@ from src.core.schema.revisions import heads
 from src.core.security.encryption import Keyring
 from src.core.web import docs, problems
 from src.core.web.health import Health, Readiness, readiness
+from src.core.web.metrics import Metrics, served
 from src.core.web.rate_limits import RateLimiter
 from src.core.web.requests import RequestMiddleware
 from src.core.web.trailing_slashes import TrailingSlashMiddleware
@@ -40,7 +41,7 @@ Errors are problem details (RFC 9457): `type` names the error for programs, `det
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI, metrics: Metrics) -> AsyncIterator[None]:
     state: AppState = app.state  # type: ignore[assignment]  # FastAPI knows only its base class
     settings = state.settings
     state.engine = create_engine(settings)
@@ -50,7 +51,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.migration_heads = heads()
     mail.announce(settings)
     try:
-        yield
+        async with served(metrics, settings, settings.metrics_port):
+            yield
     finally:
         await state.redis.aclose()
         await state.engine.dispose()
@@ -69,10 +71,11 @@ def configure(app: FastAPI, settings: Settings) -> AppState:
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The app for ``settings``, by default those of the process environment."""
     settings = settings or load(Settings)
+    metrics = Metrics()
     app = FastAPI(
         title="Dashtam",
         description=DESCRIPTION,
-        lifespan=lifespan,
+        lifespan=lambda app: lifespan(app, metrics),
         openapi_url="/openapi.json" if settings.environment != "production" else None,
         # Theirs load what they need from the internet.
         docs_url=None,
@@ -85,6 +88,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         RequestMiddleware,
         routes=lambda: iter_route_contexts(app.routes),
         internal_error=lambda: problems.answer(problems.InternalError()),
+        observe=metrics.observe,
     )
     configure(app, settings)
 

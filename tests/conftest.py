@@ -17,6 +17,8 @@ os.environ.setdefault(
 # What a test runs prints the same in CI as anywhere; whoever means it sets them.
 for variable in ("CI", "BUNDLE", "NO_COLOR"):
     os.environ.pop(variable, None)
+# The port is that of the app that runs in the same container.
+os.environ.pop("METRICS_PORT", None)
 
 
 def pytest_collection_finish() -> None:

@@ -172,6 +172,8 @@ class Settings(MailSettings, ServerSettings, DatabaseSettings):
 
     testing: bool = False
     app_port: int = Field(default=8000, ge=1, le=65535)
+    # Where Prometheus finds numbers; unset, nowhere.
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)
     db_echo: bool = False
     redis_url: SecretStr
     secret_key: Secret
@@ -194,6 +196,12 @@ class Settings(MailSettings, ServerSettings, DatabaseSettings):
     def _testing_stays_in_testing(self) -> "Settings":
         if self.testing and self.environment != "testing":
             raise ValueError("TESTING: may be true only where ENVIRONMENT is testing")
+        return self
+
+    @model_validator(mode="after")
+    def _metrics_are_not_public(self) -> "Settings":
+        if self.metrics_port == self.app_port:
+            raise ValueError("METRICS_PORT: must not be APP_PORT, which is published")
         return self
 
 

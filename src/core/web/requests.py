@@ -29,14 +29,20 @@ class RequestMiddleware:
     :param routes: the app's routes, asked once: each has an ``endpoint`` and a ``path``, the template. The
         path of a request is never logged, since tokens are in some.
     :param internal_error: makes the answer to a request that raised what nothing handles.
+    :param observe: is told of each request: method, route's template, status and seconds.
     """
 
     def __init__(
-        self, app: ASGIApp, routes: Callable[[], Iterable[Any]], internal_error: Callable[[], Response]
+        self,
+        app: ASGIApp,
+        routes: Callable[[], Iterable[Any]],
+        internal_error: Callable[[], Response],
+        observe: Callable[[str, str, int, float], None] = lambda *_: None,
     ) -> None:
         self._app = app
         self._routes = routes
         self._internal_error = internal_error
+        self._observe = observe
         self._templates: dict[Any, str] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,6 +86,7 @@ class RequestMiddleware:
 
     def _log(self, scope: Scope, status: int, seconds: float) -> None:
         route = self._template(scope)
+        self._observe(scope["method"], route, status, seconds)
         if route in PROBES and status < 400:
             return  # the engine asks every few seconds; that all is well is no news
         fields = {"method": scope["method"], "route": route, "status": status, "ms": round(seconds * 1000)}
