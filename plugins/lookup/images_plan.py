@@ -13,6 +13,7 @@ from ansible.plugins.lookup import LookupBase
 from ansible_collections.dashtam.stack.plugins.module_utils import engine
 from ansible_collections.dashtam.stack.plugins.module_utils.image_references import (
     BUILT,
+    MADE,
     AppImage,
     built_reference,
     built_references,
@@ -40,7 +41,11 @@ options:
   redis: {description: Official Redis image., type: str, required: true}
   python: {description: Official Python image., type: str, required: true}
   prefix: {description: Prefix of the built references., type: str, required: true}
-  names: {description: "Of V(postgres), V(redis), V(app).", type: list, elements: str, required: true}
+  names:
+    description: Of V(postgres), V(redis), V(app), V(monitoring).
+    type: list
+    elements: str
+    required: true
   app_name: {description: Name of the app image., type: str, default: app}
   requirements: {description: Path of the app image's hash-pinned requirements., type: str, default: ""}
   packages: {description: Debian packages of the app image., type: list, elements: str, default: []}
@@ -117,9 +122,9 @@ def decide(wanted: Wanted, present: Callable[[str], bool]) -> tuple[str, bool]:
     if wanted.family:
         return wanted.family, False
     for family, references in (("official", wanted.official), ("debian", wanted.built)):
-        # The app image can be made wherever its Python is.
+        # These can be made wherever the Python is that they start from.
         ready = {name: present(references[name]) for name in wanted.names}
-        if all(there or (name == "app" and present(references["python"])) for name, there in ready.items()):
+        if all(there or (name in MADE and present(references["python"])) for name, there in ready.items()):
             return family, False
     return "official", True
 
@@ -135,8 +140,7 @@ def make_plan(
         return Plan(error=error)
     family, undecided = decide(wanted, present)
     reason = ""
-    # The app image is in no registry.
-    ask = wanted.official[next((name for name in wanted.names if name != "app"), "python")]
+    ask = wanted.official[next((name for name in wanted.names if name not in MADE), "python")]
     if undecided and registry_error is not None:
         undecided, reason = False, registry_error(ask)
         family = "debian" if reason else family
@@ -156,11 +160,10 @@ def make_plan(
 
     needed = [name for name in wanted.names if missing(name)]
     if family == "official":
-        plan.pull = [references[name] for name in needed if name != "app"]
-        if "app" in needed:
-            plan.build = ["app"]
-            if missing("python"):
-                plan.pull.append(references["python"])
+        plan.pull = [references[name] for name in needed if name not in MADE]
+        plan.build = [name for name in needed if name in MADE]
+        if plan.build and missing("python"):
+            plan.pull.append(references["python"])
     else:
         for name in reversed(BUILT):
             children = [child for child in plan.build if BUILT[child] == name]
@@ -211,6 +214,7 @@ class LookupModule(LookupBase):
         app = AppImage(self.get_option("app_name"), requirements, packages, build_packages)
         official = {name: registry + self.get_option(name) for name in ("postgres", "redis", "python")}
         official["app"] = built_reference(prefix, files, "app", official["python"], app)
+        official["monitoring"] = built_reference(prefix, files, "monitoring", official["python"])
         wanted = Wanted(
             source=self.get_option("source"),
             family=self.get_option("family"),
@@ -219,7 +223,11 @@ class LookupModule(LookupBase):
             rebuild=self.get_option("rebuild"),
             names=wanted_names,
         )
-        ours = {official["app"], *wanted.built.values()} if self.get_option("shared") else set()
+        ours = (
+            {*(official[name] for name in MADE), *wanted.built.values()}
+            if self.get_option("shared")
+            else set()
+        )
         twins: dict[str, str] = {}
 
         def present(reference: str) -> bool:

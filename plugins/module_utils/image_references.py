@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Any
 
 # Each built image and the one it starts from.
-BUILT = {"base": "", "postgres": "base", "redis": "base", "python": "base", "app": "python"}
+BUILT = {
+    "base": "",
+    "postgres": "base",
+    "redis": "base",
+    "python": "base",
+    "app": "python",
+    "monitoring": "python",
+}
+# Those that no registry has.
+MADE = ("app", "monitoring")
 
 
 @dataclass(frozen=True)

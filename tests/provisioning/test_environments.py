@@ -429,6 +429,45 @@ def test_the_inbox_takes_all_mail_once_it_is_switched_on(declared: Declared, tmp
     assert "--reload" not in inbox["command"]
 
 
+def test_monitoring_changes_what_it_watches_and_nothing_else(declared: Declared, tmp_path: Path) -> None:
+    on = {"dashtam_services": ["fake_schwab", "monitoring"], "postgres_tls": True, "redis_tls": True}
+    everywhere = declare(tmp_path, "-e", json.dumps(on))
+    for environment, ports in {
+        "dev": ["127.0.0.1:9090:9090"],
+        "test": ["127.0.0.1:9091:9090"],
+        "ci": [],
+    }.items():
+        containers = everywhere[environment]["containers"]
+        parts = {name: containers[name] for name in ("prometheus", "postgres-exporter", "redis-exporter")}
+        assert [part["published_ports"] for part in parts.values()] == [ports, [], []]
+        callback = containers["callback"]
+        same = ("user", "read_only", "cap_drop", "security_opts", "restart_policy", "network", "init")
+        for part in parts.values():
+            assert {name: part[name] for name in same} == {name: callback[name] for name in same}
+        # No source, and of keys its own.
+        assert {
+            mount["source"] for part in parts.values() for mount in part["mounts"] if mount["type"] == "bind"
+        } == {f"<checkout>/certs/{name}.pem" for name in ("ca", "prometheus-cert", "prometheus-key")}
+        env = {name: part["env"] for name, part in parts.items()}
+        assert "sslmode=verify-full" in env["postgres-exporter"]["DATA_SOURCE_URI"]
+        assert env["redis-exporter"]["REDIS_ADDR"] == "rediss://redis:6379"
+        assert env["postgres-exporter"]["DATA_SOURCE_PASS"] == "GENERATED-MONITOR-PASSWORD"
+        assert "{{ $labels.route }}" in env["prometheus"]["PROMETHEUS_ALERTS"]
+        volumes = {mount["source"] for mount in parts["prometheus"]["mounts"] if mount["type"] == "volume"}
+        assert volumes == ({"prometheus_dev_data"} if environment == "dev" else set())
+        assert containers["app"]["env"]["METRICS_PORT"] == "9100"
+        assert "METRICS_PORT" not in declared[environment]["containers"]["app"]["env"]
+        assert "monitor" not in declared[environment]["containers"]["redis"]["env"]["REDIS_RULES"]
+
+
+@pytest.mark.parametrize("name", ["monitoring_interval", "monitoring_down_after"])
+def test_a_time_that_prometheus_would_refuse_stops_the_run(name: str) -> None:
+    given = {"dashtam_services": ["monitoring"], name: "1 minute"}
+    process = playbook.start("playbooks/plan.yml", "--limit", "dev", "-e", json.dumps(given))
+    said = playbook.finish(process, 2)
+    assert f"{name}: a time is a number of seconds, minutes or hours, such as 15s or 1m." in said
+
+
 SERVER = {"SMTP_HOST": "smtp.example.org", "SMTP_USER": "dashtam", "MAIL_FROM": "a@example.org"}
 
 

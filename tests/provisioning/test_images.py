@@ -23,8 +23,9 @@ OFFICIAL = {
     "redis": "redis:8",
     "python": "python:3.13",
     "app": "local/app:official",
+    "monitoring": "local/monitoring:official",
 }
-BUILT = {name: f"local/{name}:built" for name in ("base", "postgres", "redis", "python", "app")}
+BUILT = {name: f"local/{name}:built" for name in ("base", "postgres", "redis", "python", "app", "monitoring")}
 ALL_OFFICIAL = set(OFFICIAL.values())
 ALL_BUILT = set(BUILT.values())
 
@@ -71,6 +72,8 @@ def test_what_is_present_decides_and_nothing_is_left_to_do(
         (("redis",), {BUILT["redis"]}, "debian", OFFICIAL["redis"], []),
         (("app",), {BUILT["python"]}, "debian", OFFICIAL["python"], ["app"]),
         (("app", "redis"), {OFFICIAL["app"], OFFICIAL["redis"]}, "official", OFFICIAL["redis"], []),
+        (("monitoring",), {BUILT["python"]}, "debian", OFFICIAL["python"], ["monitoring"]),
+        (("monitoring",), {OFFICIAL["python"]}, "official", OFFICIAL["python"], ["monitoring"]),
     ],
 )
 def test_an_image_that_is_not_wanted_is_not_looked_for(
@@ -189,10 +192,11 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
     [
         ("postgres/docker-entrypoint.sh", {"postgres"}),
         ("redis/Dockerfile", {"redis"}),
-        ("python/Dockerfile", {"python", "app"}),
+        ("python/Dockerfile", {"python", "app", "monitoring"}),
         ("app/Dockerfile", {"app"}),
-        ("shared/install-packages.sh", {"postgres", "redis", "python", "app"}),
-        ("base/build-rootfs.sh", {"base", "postgres", "redis", "python", "app"}),
+        ("monitoring/Dockerfile", {"monitoring"}),
+        ("shared/install-packages.sh", {"postgres", "redis", "python", "app", "monitoring"}),
+        ("base/build-rootfs.sh", {"base", "postgres", "redis", "python", "app", "monitoring"}),
     ],
 )
 def test_a_tag_follows_its_inputs_and_nothing_else(tmp_path: Path, edited: str, affected: set[str]) -> None:

@@ -2,8 +2,8 @@
 
 Usage: python -m tests.verify.hardening dev|test|ci [instance]
 
-prints `hardening dev: N of 68` (17 checks of 4 services, and of the fake Schwab where there has to be one or
-where it runs) and a line for each failure; exits with 1 unless all hold.
+prints `hardening dev: N of 68` (17 checks of 4 services, of the fake Schwab where it has to be or
+runs, and of what watches them if it runs) and a line for each failure; exits with 1 unless all hold.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ import docker
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("postgres", "redis", "app", "callback")
 FAKE = "fake-schwab"
+MONITORING = ("prometheus", "postgres-exporter", "redis-exporter")
 # In dev it is a person's choice.
 WITH_FAKE = ("test", "ci")
 CHECKS = 17
 # The data; every other volume or folder that is mounted is read-only.
-WRITABLE = {"postgres": {"/var/lib/postgresql/data"}, "redis": {"/data"}}
+WRITABLE = {"postgres": {"/var/lib/postgresql/data"}, "redis": {"/data"}, "prometheus": {"/prometheus"}}
 # The only parts of the checkout that a container may see; of private keys, its own alone.
 VISIBLE = {
     "app": {"src", "tests", "certs/cert.pem", "certs/key.pem"},
     "callback": {"src", "certs/callback-cert.pem", "certs/callback-key.pem"},
     FAKE: {"src", "certs/fake-schwab-cert.pem", "certs/fake-schwab-key.pem"},
+    "prometheus": {"certs/prometheus-cert.pem", "certs/prometheus-key.pem"},
 }
 FOR_ALL = {"certs/ca.pem"}
 LOOPBACK = {"127.0.0.1", "::1"}
@@ -214,7 +216,7 @@ def judge(environment: str, instance: str = "dashtam", checkout: Path = ROOT) ->
     """
     held, total, lines = 0, 0, []
     with closing(docker.from_env()) as client:
-        for service in (*SERVICES, FAKE):
+        for service in (*SERVICES, FAKE, *MONITORING):
             labels = {
                 "dashtam.environment": environment,
                 "dashtam.instance": instance,
@@ -223,7 +225,8 @@ def judge(environment: str, instance: str = "dashtam", checkout: Path = ROOT) ->
             }
             wanted = [f"{name}={value}" for name, value in labels.items()]
             found = client.containers.list(filters={"label": wanted})
-            if service == FAKE and environment not in WITH_FAKE and not found:
+            required = service in SERVICES or (service == FAKE and environment in WITH_FAKE)
+            if not required and not found:
                 continue
             total += CHECKS
             if len(found) != 1:

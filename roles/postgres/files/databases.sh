@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Runs databases.sql inside the container as the administrator, after asking whether both roles can log in over TCP.
+# Runs databases.sql inside the container as the administrator, after asking whether the roles can log in over TCP.
 # $1: the SQL. Only sh and psql: the official image is Alpine.
 export PGCONNECT_TIMEOUT=5
 refusal() {
@@ -7,5 +7,7 @@ refusal() {
 }
 OWNER_REFUSAL=$(refusal "$OWNER" "$OWNER_PASSWORD")
 RUNTIME_REFUSAL=$(refusal "$RUNTIME" "$RUNTIME_PASSWORD")
-export OWNER_REFUSAL RUNTIME_REFUSAL
+MONITOR_REFUSAL=
+if [ -n "$MONITOR" ]; then MONITOR_REFUSAL=$(refusal "$MONITOR" "$MONITOR_PASSWORD"); fi
+export OWNER_REFUSAL RUNTIME_REFUSAL MONITOR_REFUSAL
 printf '%s\n' "$1" | PGOPTIONS='-c client_min_messages=error' psql -qX -U postgres -d postgres -f -

@@ -16,6 +16,13 @@ SET log_min_duration_statement = -1;
 \getenv runtime RUNTIME
 \getenv runtime_password RUNTIME_PASSWORD
 \getenv runtime_refusal RUNTIME_REFUSAL
+\set monitor ''
+\getenv monitor MONITOR
+\set monitor_password ''
+\getenv monitor_password MONITOR_PASSWORD
+\getenv monitor_refusal MONITOR_REFUSAL
+\set unwatched ''
+\getenv unwatched UNWATCHED
 \getenv disposable DISPOSABLE
 \getenv mark MARK
 \getenv apply APPLY
@@ -38,14 +45,21 @@ DO 'BEGIN PERFORM pg_advisory_lock(hashtext(''databases.sql'')); END';
 
 SELECT :columns
 FROM (SELECT format('role %s', name), 'present', 'missing', format('CREATE ROLE %I', name)
-      FROM (SELECT :'owner' UNION SELECT :'runtime') AS wanted (name)
+      FROM (SELECT :'owner' UNION SELECT :'runtime' UNION SELECT :'monitor' WHERE :'monitor' <> '') AS wanted (name)
       WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)) AS differences (what, declared, running, statement)
+:run
+
+-- It owns nothing, and what it was granted is revoked.
+SELECT :columns
+FROM (SELECT format('role %s', rolname), 'missing', 'present', format('DROP OWNED BY %1$I; DROP ROLE %1$I', rolname)
+      FROM pg_roles WHERE rolname = :'unwatched') AS differences (what, declared, running, statement)
 :run
 
 SELECT :columns
 FROM (SELECT format('role %s: %s', rolname, attribute), wanted, found, format('ALTER ROLE %I %s', rolname, clause)
       FROM (SELECT :'owner', :'disposable'::boolean
-            UNION SELECT :'runtime', :'disposable'::boolean AND :'runtime' = :'owner') AS roles (name, createdb)
+            UNION SELECT :'runtime', :'disposable'::boolean AND :'runtime' = :'owner'
+            UNION SELECT :'monitor', false) AS roles (name, createdb)
       JOIN pg_roles ON rolname = name
       CROSS JOIN LATERAL (VALUES
           ('login', 'yes', CASE WHEN rolcanlogin THEN 'yes' ELSE 'no' END, 'LOGIN'),
@@ -66,7 +80,16 @@ SELECT :columns
 FROM (SELECT format('role %s: member of %s', member::regrole, roleid::regrole), 'no', 'yes',
              format('REVOKE %s FROM %s GRANTED BY %s', roleid::regrole, member::regrole, grantor::regrole)
       FROM pg_auth_members
-      WHERE member IN (SELECT oid FROM pg_roles WHERE rolname IN (:'owner', :'runtime'))
+      WHERE member IN (SELECT oid FROM pg_roles WHERE rolname IN (:'owner', :'runtime', :'monitor'))
+        AND NOT (pg_get_userbyid(member) = :'monitor' AND roleid = 'pg_monitor'::regrole AND NOT admin_option)
+     ) AS differences (what, declared, running, statement)
+:run
+
+SELECT :columns
+FROM (SELECT format('role %s: member of pg_monitor', rolname), 'yes', 'no', format('GRANT pg_monitor TO %I', rolname)
+      FROM pg_roles
+      WHERE rolname = :'monitor'
+        AND NOT EXISTS (SELECT FROM pg_auth_members WHERE member = pg_roles.oid AND roleid = 'pg_monitor'::regrole)
      ) AS differences (what, declared, running, statement)
 :run
 
@@ -78,7 +101,8 @@ FROM (SELECT format('role %s: password', rolname), 'none', '***', format('ALTER 
       SELECT format('role %s: password', rolname), '***', CASE WHEN rolpassword IS NULL THEN 'none' ELSE 'another' END,
              format('ALTER ROLE %I PASSWORD %L', rolname, password)
       FROM (SELECT :'owner', :'owner_password', :'owner_refusal'
-            UNION SELECT :'runtime', :'runtime_password', :'runtime_refusal') AS roles (name, password, refusal)
+            UNION SELECT :'runtime', :'runtime_password', :'runtime_refusal'
+            UNION SELECT :'monitor', :'monitor_password', :'monitor_refusal') AS roles (name, password, refusal)
       JOIN pg_authid ON rolname = name
       WHERE refusal LIKE '%password authentication failed%' OR rolpassword IS NULL
      ) AS differences (what, declared, running, statement)
@@ -111,7 +135,7 @@ SELECT :columns
 FROM (SELECT format('database %s: CONNECT of %s', datname, rolname), 'yes', 'no',
              format('GRANT CONNECT ON DATABASE %I TO %I', datname, rolname)
       FROM pg_database, pg_roles
-      WHERE datname = :'database' AND rolname = :'runtime'
+      WHERE datname = :'database' AND rolname IN (:'runtime', :'monitor')
         AND NOT EXISTS (SELECT FROM aclexplode(datacl) WHERE grantee = pg_roles.oid AND privilege_type = 'CONNECT')
      ) AS differences (what, declared, running, statement)
 :run
@@ -124,7 +148,7 @@ FROM (WITH found AS (
           LEFT JOIN pg_database ON pg_database.oid = setdatabase
           LEFT JOIN pg_roles ON pg_roles.oid = setrole
           CROSS JOIN LATERAL unnest(setconfig) AS setting
-          WHERE (setdatabase = 0 OR datname = :'database') AND (setrole = 0 OR rolname IN (:'owner', :'runtime'))),
+          WHERE (setdatabase = 0 OR datname = :'database') AND (setrole = 0 OR rolname IN (:'owner', :'runtime', :'monitor'))),
       wanted AS (
           SELECT datname, NULL::name AS rolname, :'mark' AS name, 'on' AS value
           FROM pg_database WHERE datname = :'database' AND :'disposable'::boolean),
@@ -203,7 +227,8 @@ FROM (SELECT 'pg_hba.conf', coalesce(string_agg(line, '; ') FILTER (WHERE ours),
 
 SELECT :columns
 FROM (SELECT format('role %s: login', name), 'works', refusal, NULL
-      FROM (SELECT :'owner', :'owner_refusal' UNION SELECT :'runtime', :'runtime_refusal') AS roles (name, refusal)
+      FROM (SELECT :'owner', :'owner_refusal' UNION SELECT :'runtime', :'runtime_refusal'
+            UNION SELECT :'monitor', :'monitor_refusal') AS roles (name, refusal)
       WHERE refusal <> ''
         AND refusal !~ 'password authentication failed|is not permitted to log in|does not exist|permission denied for database'
      ) AS differences (what, declared, running, statement)
