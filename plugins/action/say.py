@@ -7,7 +7,7 @@
 The text is in the result, as `msg`; the callback `concise` prints it as it is, also under --check. Other
 callbacks show it as they show the message of `ansible.builtin.debug`, so that one which writes JSON writes
 nothing else. `text` is a string or a list of lines; `template` is the path of a template instead. Never hand
-it a secret.
+it a secret. `counts`, a dict of names and numbers, is for callbacks that keep what the text is about.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(
-            {"text": {"type": "raw"}, "template": {"type": "str"}},
+            {"text": {"type": "raw"}, "template": {"type": "str"}, "counts": {"type": "dict", "default": {}}},
             mutually_exclusive=[["text", "template"]],
             required_one_of=[["text", "template"]],
         )
@@ -36,6 +36,8 @@ class ActionModule(ActionBase):
         lines = text if isinstance(text, list) else [text]
         result["msg"] = "\n".join(str(line) for line in lines).rstrip("\n")
         result["changed"] = False
+        if args["counts"]:
+            result["counts"] = args["counts"]
         # As `debug` does: the default callback shows the message whatever the verbosity.
         result["_ansible_verbose_always"] = True
         return result

@@ -23,7 +23,6 @@ from __future__ import annotations
 from typing import Any
 
 from ansible import constants as C
-from ansible.errors import AnsibleError
 from ansible.executor.stats import AggregateStats
 from ansible.executor.task_result import CallbackTaskResult
 from ansible.inventory.host import Host
@@ -31,8 +30,7 @@ from ansible.playbook.included_file import IncludedFile
 from ansible.playbook.play import Play
 from ansible.playbook.task import Task
 from ansible.plugins.callback.default import CallbackModule as Default
-from ansible.template import Templar
-from ansible_collections.dashtam.stack.plugins.module_utils import preloaded, recap
+from ansible_collections.dashtam.stack.plugins.module_utils import host_variables, preloaded, recap
 from ansible_collections.dashtam.stack.plugins.module_utils.live_screen import Screen, lasted
 
 DOCUMENTATION = """
@@ -204,18 +202,7 @@ class CallbackModule(Default):
         return str(super().host_label(result)).replace(host, self._label(host), 1)
 
     def _label(self, host: str) -> str:
-        # Resolved for each line: a person's own values become facts while the play runs.
-        manager = self._play.get_variable_manager()
-        known = manager._inventory.get_host(host)
-        variables = manager.get_vars(play=self._play, host=known)
-        if "concise_label" not in variables:
-            return host
-        try:
-            return str(
-                Templar(loader=manager._loader, variables=variables).template(variables["concise_label"])
-            )
-        except AnsibleError:
-            return host
+        return host_variables.label(self._play, host)
 
     def v2_runner_retry(self, result: CallbackTaskResult) -> None:
         """Print it at -v alone: the task's title and its seconds are on the screen."""

@@ -12,9 +12,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ansible.errors import AnsibleError
 from ansible.plugins.callback import CallbackBase
-from ansible.template import Templar
+from ansible_collections.dashtam.stack.plugins.module_utils import host_variables
 
 if TYPE_CHECKING:
     from ansible.executor.stats import AggregateStats
@@ -70,14 +69,7 @@ class CallbackModule(CallbackBase):
             self._labels.append(labels)
 
     def _labels_of(self, host: str) -> dict[str, str]:
-        manager = self._play.get_variable_manager()
-        variables = manager.get_vars(play=self._play, host=manager._inventory.get_host(host))
-        try:
-            found = Templar(loader=manager._loader, variables=variables).template(
-                variables.get("container_labels", {})
-            )
-        except AnsibleError:
-            return {}
+        found = host_variables.value(self._play, host, "container_labels", {})
         return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
 
     def v2_playbook_on_stats(self, stats: AggregateStats) -> None:

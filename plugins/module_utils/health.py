@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import docker
-from ansible_collections.dashtam.stack.plugins.module_utils import addresses, engine, ready_times
+from ansible_collections.dashtam.stack.plugins.module_utils import addresses, engine, ready_times, secrets
 from ansible_collections.dashtam.stack.plugins.module_utils.log_error import end_of_log
 from ansible_collections.dashtam.stack.plugins.module_utils.quantities import (
     NANOSECONDS,
@@ -57,41 +59,64 @@ def _health(client: docker.APIClient, found: dict[str, Any]) -> tuple[str | None
     answer = succeeds(client, name, command, limit)
     if answer:
         return "healthy", ""
-    known = found["State"].get("Health") or {}
-    probes = known.get("Log") or []
+    status = (found["State"].get("Health") or {}).get("Status")
+    fault = f"it does not answer within {limit:.0f} s" if answer is None else "its health check fails"
+    return "starting" if status == "starting" else "unhealthy", _reason(client, found, fault)
+
+
+def _last_health(client: docker.APIClient, found: dict[str, Any]) -> tuple[str | None, str]:
+    """Return the same as the engine knows it."""
+    status = (found["State"].get("Health") or {}).get("Status")
+    fault = "its health check fails"
+    return status, _reason(client, found, fault) if status == "unhealthy" else ""
+
+
+def _reason(client: docker.APIClient, found: dict[str, Any], fault: str) -> str:
+    """Return the error that ends the log, what the last probe said, or the fault."""
+    probes = (found["State"].get("Health") or {}).get("Log") or []
     said = probes[-1]["Output"].strip() if probes and probes[-1]["ExitCode"] != 0 else ""
-    reason = (
-        end_of_log(client, name).error
-        or said
-        or (f"it does not answer within {limit:.0f} s" if answer is None else "its health check fails")
-    )
-    return "starting" if known.get("Status") == "starting" else "unhealthy", reason[:LONGEST]
+    return end_of_log(client, found["Name"].removeprefix("/")).error or said or fault
 
 
 def _ended(client: docker.APIClient, found: dict[str, Any]) -> str:
     """Return the reason why a container ended or keeps restarting, by its log."""
     end = end_of_log(client, found["Name"].removeprefix("/"))
-    return (found["State"].get("Error") or end.error or end.last)[:LONGEST]
+    return found["State"].get("Error") or end.error or end.last
 
 
-def _look(found: dict[str, Any], beside: list[dict[str, Any]], show: bool) -> dict[str, Any]:
-    state, client = found["State"], engine.connect()
+def variables(containers: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """Return all that is in the environments of containers, for ``secrets.redacted``."""
+    return {
+        f"{found['Name']} {name}": value
+        for found in containers
+        for name, _, value in (entry.partition("=") for entry in found["Config"].get("Env") or [])
+    }
+
+
+def _look(
+    client: docker.APIClient,
+    found: dict[str, Any],
+    beside: list[dict[str, Any]],
+    env: dict[str, str],
+    show: bool = False,
+    probe: bool = True,
+) -> dict[str, Any]:
+    state = found["State"]
     health, reason = (state.get("Health") or {}).get("Status"), ""
     try:
         if state["Status"] == "running":
-            health, reason = _health(client, found)
+            health, reason = (_health if probe else _last_health)(client, found)
         elif state["Status"] in ("restarting", "dead") or state["ExitCode"]:
             health, reason = None, _ended(client, found)
         else:
             health = None
     except (APIError, DockerException, RequestException) as error:
         reason = f"it cannot be asked: {engine.reason(error)}"
-    finally:
-        client.close()
     runs = state["Status"] == "running"
     return {
         "health": health,
-        "reason": reason or None,
+        # A secret of one container can be in the log of another.
+        "reason": secrets.redacted(reason, env)[:LONGEST] or None,
         "browser_url": addresses.browser_url(found),
         "tool_url": addresses.tool_url(found, beside, show),
         "age_seconds": round(started_seconds_ago(state["StartedAt"] if runs else found["Created"])),
@@ -110,9 +135,25 @@ def looks(containers: dict[str, dict[str, Any]], show: bool = False) -> dict[str
         ``ready_seconds`` between its start and its readiness (None if nobody waited for it).
     """
     beside = list(containers.values())
+    env = variables(beside)
+
+    def ask(found: dict[str, Any]) -> dict[str, Any]:
+        with closing(engine.connect()) as client:
+            return _look(client, found, beside, env, show)
+
     with ThreadPoolExecutor(max_workers=AT_A_TIME) as pool:
-        asked = {name: pool.submit(_look, found, beside, show) for name, found in containers.items()}
+        asked = {name: pool.submit(ask, found) for name, found in containers.items()}
         return {name: future.result() for name, future in asked.items()}
+
+
+def last_looks(client: docker.APIClient, containers: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Look at containers without a question to any: ``health`` is what its last probe said.
+
+    :returns: see ``looks``.
+    """
+    beside = list(containers.values())
+    env = variables(beside)
+    return {name: _look(client, found, beside, env, probe=False) for name, found in containers.items()}
 
 
 def last_end(client: docker.APIClient, found: dict[str, Any]) -> str:

@@ -12,17 +12,25 @@ COUNTS = {"ok": "ok", "changed": "changed", "unreachable": "unreachable", "failu
 COUNTS |= {name: name for name in ("skipped", "rescued", "ignored")}
 
 
-def lines(stats: AggregateStats) -> Iterator[tuple[str, bool]]:
-    """Yield an empty line, then each host's, and whether the host failed.
+def hosts(stats: AggregateStats) -> list[str]:
+    """Return the hosts that a run was about.
 
-    A host that only skipped tasks has none, such as localhost in a play that looks at the inventory.
+    One that only skipped tasks is left out, such as localhost in a play that looks at the inventory.
     """
+
+    def took_part(host: str) -> bool:
+        return any(count for name, count in stats.summarize(host).items() if name != "skipped")
+
+    return sorted(filter(took_part, stats.processed))
+
+
+def lines(stats: AggregateStats) -> Iterator[tuple[str, bool]]:
+    """Yield an empty line, then each host's, and whether the host failed."""
     yield "", False
-    for host in sorted(stats.processed):
+    for host in hosts(stats):
         counts = stats.summarize(host)
-        if any(count for name, count in counts.items() if name != "skipped"):
-            said = " ".join(colorize(shown, counts[name], None) for name, shown in COUNTS.items())
-            yield (
-                f"{hostcolor(host, counts, False)} : {said}",
-                bool(counts["failures"] + counts["unreachable"]),
-            )
+        said = " ".join(colorize(shown, counts[name], None) for name, shown in COUNTS.items())
+        yield (
+            f"{hostcolor(host, counts, False)} : {said}",
+            bool(counts["failures"] + counts["unreachable"]),
+        )

@@ -12,6 +12,11 @@ from urllib.parse import unquote
 SECRET = re.compile(r"pass|secret|credential|auth$|tokens?$|(^|[_-]|api)keys?$", re.IGNORECASE)
 # Up to the last @: a password may hold one.
 URL_PASSWORD = re.compile(r"(://[^:/@\s]*:)(.*)@")
+# What a link or a header hands over, of which no environment knows: mailed links, codes of OAuth, our API's
+# access tokens (JSON Web Tokens, whose header begins with {").
+LINK = re.compile(r"([?&#](?:[\w-]*token|code|state|password|secret|api_?key)=)[^&#\s\"'<>]+", re.IGNORECASE)
+HEADER = re.compile(r"\b(authorization\W{1,4}\w+|Bearer) +[\w.~+/=-]{8,}", re.IGNORECASE)
+ACCESS_TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
 MASK = "***"
 # Shorter values would be replaced inside ordinary words.
 SHORTEST = 4
@@ -30,7 +35,7 @@ def masked(name: str, value: str | None) -> str | None:
 
 
 def redacted(text: str, env: Mapping[str, Any]) -> str:
-    """Return a text without the secrets of an environment, and without any URL's password."""
+    """Return a text without an environment's secrets, passwords in URLs, and tokens in links and headers."""
     secrets = {str(value) for name, value in env.items() if is_secret(name)}
     for url in (URL_PASSWORD.search(str(value)) for value in env.values()):
         secrets |= {url[2], unquote(url[2])} if url else set()
@@ -38,4 +43,5 @@ def redacted(text: str, env: Mapping[str, Any]) -> str:
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= SHORTEST:
             text = text.replace(secret, MASK)
-    return URL_PASSWORD.sub(rf"\1{MASK}@", text)
+    text = HEADER.sub(rf"\1 {MASK}", LINK.sub(rf"\1{MASK}", URL_PASSWORD.sub(rf"\1{MASK}@", text)))
+    return ACCESS_TOKEN.sub(MASK, text)

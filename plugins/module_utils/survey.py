@@ -33,6 +33,7 @@ def survey(
     environments: bool = False,
     looks: bool = False,
     show: bool = False,
+    probe: bool = True,
 ) -> dict[str, Any]:
     """Inspect the objects of these names and those that carry the labels, or the one label with any value.
 
@@ -42,6 +43,7 @@ def survey(
     :param environments: whether the containers named come with their environment, which holds secrets.
     :param looks: whether each container comes with a ``Look``, see ``health.looks``.
     :param show: whether a look may show passwords.
+    :param probe: whether a look asks each health check; otherwise it has what the engine knows.
     :returns: see the lookup ``docker_survey``.
     :raises docker.errors.APIError: the engine refuses.
     """
@@ -72,7 +74,8 @@ def survey(
             found["ImageConfig"] = (image(found["Image"]) or {}).get("Config")
         containers[name] = found
     if looks:
-        for name, look in health.looks(containers, show).items():
+        found_looks = health.looks(containers, show) if probe else health.last_looks(client, containers)
+        for name, look in found_looks.items():
             containers[name]["Look"] = look
     # Some callbacks show variables at -v. An image made by `docker commit` has those of its container.
     for name, found in containers.items():
