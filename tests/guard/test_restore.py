@@ -19,6 +19,7 @@ from tests.by_path import ROOT
 from tests.guard.bad_dumps import REASONS, REFUSED, flipped
 from tests.guard.portfolio import AUDITED, CONTENT, FINGERPRINT, NAME, ROWS, Portfolio, archive, init_db
 from tests.guard.scratch import Server
+from tests.verify.rounds import FULL
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,8 @@ ACCEPTED: dict[str, Callable[[Portfolio], Path]] = {
 }
 
 
-@pytest.mark.parametrize("kind", REFUSED)
+# In every run each third, which are some of every kind: a restore takes seconds.
+@pytest.mark.parametrize("kind", list(REFUSED)[:: 1 if FULL else 3])
 def test_refused_and_nothing_is_touched(portfolio: Portfolio, kind: str) -> None:
     path = REFUSED[kind](portfolio)
     # Making such a dump has run the program, too.

@@ -114,7 +114,11 @@ LINES = {
 
 
 # Of these, every run counts some, and one with FULL=1 all.
-LONGER = {line for line, (path, _) in LINES.items() if path.endswith(("_kills.py", "_runs.py"))}
+LONGER = {
+    line
+    for line, (path, test) in LINES.items()
+    if path.endswith(("_kills.py", "_runs.py")) or test.startswith("test_refused_and_nothing_is_touched")
+}
 ENVIRONMENTS = "tests/drift/"
 
 
