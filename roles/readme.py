@@ -1,4 +1,7 @@
-"""Write each role's entry points and variables, as meta/argument_specs.yml has them, into its README.md.
+"""Write each role's entry points and variables, as its meta/ has them, into its README.md.
+
+Ansible validates the arguments of an entry point that is in argument_specs.yml, in a task of its own. The others are in
+entry_points.yml: name to `short_description` and `description`. They read variables that argument_specs.yml describes.
 
 Usage: python roles/readme.py [--check]
 """
@@ -21,8 +24,7 @@ END = "<!-- Made until here. -->"
 
 def prose(text: str | list[str]) -> str:
     """Return a description as Markdown that fits into a table's cell."""
-    paragraphs = [text] if isinstance(text, str) else text
-    joined = " ".join(" ".join(paragraphs).split())
+    joined = " ".join(" ".join(flat(text)).split())
     return re.sub(r"\b[COV]\(([^)]*)\)", r"`\1`", joined).replace("|", r"\|")
 
 
@@ -54,6 +56,11 @@ def rows(options: dict[str, Any], prefix: str = "") -> Iterator[list[str]]:
         yield from rows(option.get("options", {}), inside)
 
 
+def flat(text: str | list[str]) -> list[str]:
+    """Return a description's paragraphs."""
+    return [text] if isinstance(text, str) else text
+
+
 def users(name: str, specs: dict[str, Any]) -> str:
     """Return which entry points know the variable, in the shorter way, or nothing where all do."""
     knowing = [f"`{entry}`" for entry, spec in specs.items() if name in spec.get("options", {})]
@@ -66,15 +73,19 @@ def users(name: str, specs: dict[str, Any]) -> str:
     return f" {few}"
 
 
-def tables(specs: dict[str, Any]) -> str:
-    """Return the two tables: entry points, unless there is only one, and variables."""
+def tables(specs: dict[str, Any], others: dict[str, Any]) -> str:
+    """Return the two tables: entry points, unless there is only one, and variables.
+
+    :param specs: entry points whose arguments are validated.
+    :param others: the other entry points.
+    """
     lines = []
-    if len(specs) > 1:
+    if len(specs | others) > 1:
         lines += ["| entry point | |", "|---|---|"]
-        for entry, spec in specs.items():
-            told = [spec["short_description"], *([spec["description"]] if "description" in spec else [])]
-            flat = [part for text in told for part in ([text] if isinstance(text, str) else text)]
-            lines.append(f"| `{entry}` | {prose([part.rstrip('.') + '.' for part in flat])} |")
+        for entry, spec in (specs | others).items():
+            told = [spec["short_description"], *flat(spec.get("description", []))]
+            told += ["Validates no arguments."] * (entry in others)
+            lines.append(f"| `{entry}` | {prose([part.rstrip('.') + '.' for part in told])} |")
         lines.append("")
     lines += ["| variable | type | default | description |", "|---|---|---|---|"]
     options = {name: option for spec in reversed(specs.values()) for name, option in spec["options"].items()}
@@ -93,10 +104,12 @@ def written(readme: Path) -> str:
     """
     text = readme.read_text()
     specs = yaml.safe_load((readme.parent / "meta" / "argument_specs.yml").read_text())["argument_specs"]
+    more = readme.parent / "meta" / "entry_points.yml"
+    others = yaml.safe_load(more.read_text()) if more.exists() else {}
     if text.count(BEGIN) != 1 or text.count(END) != 1:
         raise ValueError(f"{readme}: the tables go between the lines\n{BEGIN}\n{END}")
     before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{tables(specs)}\n{END}{rest.split(END)[1]}"
+    return f"{before}{BEGIN}\n{tables(specs, others)}\n{END}{rest.split(END)[1]}"
 
 
 def main(arguments: list[str]) -> str | None:

@@ -139,6 +139,15 @@ class Role:
         return specs
 
     @cached_property
+    def entry_points(self) -> dict[str, tuple[Path, dict[str, Any]]]:
+        """Those that validate their arguments and those that do not, with the files that describe them."""
+        validated, others = (self.folder / "meta" / f"{name}.yml" for name in ("argument_specs", "entry_points"))
+        found = {entry: (validated, spec) for entry, spec in self.specs.items()}
+        if others.exists():
+            found |= {entry: (others, spec) for entry, spec in yaml.safe_load(others.read_text()).items()}
+        return found
+
+    @cached_property
     def options(self) -> dict[str, dict[str, Any]]:
         return {name: option for spec in self.specs.values() for name, option in spec["options"].items()}
 
@@ -329,8 +338,8 @@ def every_argument_is_typed_and_described(role: Role) -> list[str]:
     return [
         f"{place}: {fault}" for name, option in role.options.items() for fault in faults(name, option)
     ] + [
-        f"{place}: the entry point {entry} has no short_description"
-        for entry, spec in role.specs.items()
+        f"{role.place(path)}: the entry point {entry} has no short_description"
+        for entry, (path, spec) in role.entry_points.items()
         if not spec.get("short_description")
     ]
 
@@ -341,9 +350,12 @@ def its_interface_is_its_own(role: Role) -> list[str]:
     code = "\n".join(
         path.read_text() for path in role.files() if path.suffix != ".md" and path.parent.name != "meta"
     )
-    missing = [entry for entry in role.specs if not (role.folder / "tasks" / f"{entry}.yml").is_file()]
     return (
-        [f"{place}: the entry point {entry} has no file tasks/{entry}.yml" for entry in missing]
+        [
+            f"{role.place(path)}: the entry point {entry} has no file tasks/{entry}.yml"
+            for entry, (path, _) in role.entry_points.items()
+            if not (role.folder / "tasks" / f"{entry}.yml").is_file()
+        ]
         + [
             f"{place}: {name} does not begin with {role.name}_"
             for name in role.options
@@ -364,6 +376,17 @@ def its_interface_is_its_own(role: Role) -> list[str]:
             for name in role.defaults.keys() - role.options.keys()
         ]
     )
+
+
+def validation_switched_off(root: Path) -> list[str]:
+    """Whether Ansible validates arguments is said where an entry point is described, not wherever it is called."""
+    return [
+        f"{path.relative_to(root)}:{number}: rolespec_validate; call an entry point of the role's meta/entry_points.yml"
+        for folder in ("playbooks", "roles")
+        for path in sorted((root / folder).rglob("*.yml"))
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if "rolespec_validate" in line
+    ]
 
 
 def variables_nobody_declares(root: Path) -> list[str]:

@@ -51,6 +51,18 @@ def test_plugins_keep_the_rules() -> None:
     assert house_rules.plugins_serve_everybody(ROOT, environments(ROOT)) == []
 
 
+def test_validation_is_switched_off_nowhere() -> None:
+    assert house_rules.validation_switched_off(ROOT) == []
+
+
+def test_a_call_that_switches_validation_off_is_told(copy: Path) -> None:
+    path = copy / "roles/network/tasks/main.yml"
+    text = path.read_text()
+    path.write_text(text.replace("networks\n", "networks\n    rolespec_validate: false\n", 1))
+    (found,) = house_rules.validation_switched_off(copy)
+    assert found.startswith("roles/network/tasks/main.yml:6: rolespec_validate; ")
+
+
 def test_every_variable_of_an_inventory_is_declared() -> None:
     assert house_rules.variables_nobody_declares(ROOT) == []
 
@@ -191,6 +203,12 @@ def copy(tmp_path: Path) -> Path:
             "redis/meta/argument_specs.yml",
             "  main:\n",
             "  status:\n    short_description: Status\n    options: *options\n  main:\n",
+            "the entry point status has no file tasks/status.yml",
+        ),
+        (
+            "redis/meta/entry_points.yml",
+            "",
+            "status:\n  short_description: Status\n",
             "the entry point status has no file tasks/status.yml",
         ),
         (
