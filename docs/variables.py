@@ -18,7 +18,7 @@ from dotenv import dotenv_values
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = Path(__file__).with_suffix(".md")
-TOGETHER = ROOT / "playbooks/environment/vars/main.yml"
+TOGETHER = ROOT / "playbooks/environment/vars/main"
 DEFAULTS = ROOT / "playbooks/environment/defaults/main.yml"
 ENVIRONMENTS = ("dev", "test", "ci")
 LONG = 60
@@ -30,7 +30,7 @@ INTRODUCTION = """\
 
 Later sources win over earlier ones: role default, inventory, `env/local.<environment>.yml`,
 `env/local.<environment>.<instance>.yml`, a CI job's process environment, `-e`. The column *here* shows
-what [playbooks/environment/vars/main.yml](../playbooks/environment/vars/main.yml) sets: it combines the
+what [playbooks/environment/vars/main](../playbooks/environment/vars/main) sets: it combines the
 roles into Dashtam's environments, in the same way for all of them. It wins over an inventory, so an
 inventory that sets such a name is refused. *set* links to a value that is too long for the table. The
 README of a role says what its variables mean.
@@ -82,7 +82,10 @@ def rows(head: list[str], body: list[list[str]]) -> list[str]:
 
 def page() -> str:
     """Return the whole page."""
-    together, shared = load(TOGETHER), load(DEFAULTS)
+    places = {path: load(path) for path in sorted(TOGETHER.glob("*.yml"))}
+    together = {name: value for values in places.values() for name, value in values.items()}
+    here = {name: link(value, path) for path, values in places.items() for name, value in values.items()}
+    shared = load(DEFAULTS)
     inventories = {environment: overrides(environment) for environment in ENVIRONMENTS}
     lines = [INTRODUCTION]
     sections = {role: options(role) for role in together["validate_roles"]}
@@ -100,7 +103,7 @@ def page() -> str:
                 else link(shared[name], DEFAULTS)
                 if name in shared
                 else "",
-                link(together[name], TOGETHER) if name in together else "",
+                here.get(name, ""),
                 *(inventories[environment].get(name, "") for environment in ENVIRONMENTS),
             ]
             for name, option in sorted(variables.items())

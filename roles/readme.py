@@ -1,7 +1,8 @@
 """Write each role's entry points and variables, as its meta/ has them, into its README.md.
 
-Ansible validates the arguments of an entry point that is in argument_specs.yml, in a task of its own. The others are in
-entry_points.yml: name to `short_description` and `description`. They read variables that argument_specs.yml describes.
+Ansible validates the arguments of an entry point that is in argument_specs.yml, in a task of its own. The
+others are in entry_points.yml, name to `short_description` and `description`; their variables are described
+in argument_specs.yml.
 
 Usage: python roles/readme.py [--check]
 """

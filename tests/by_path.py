@@ -4,10 +4,20 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 COLLECTIONS = ROOT / "playbooks/collections"
 sys.path.append(str(COLLECTIONS))
+
+
+def environment_variables(root: Path = ROOT) -> dict[str, Any]:
+    """Return what the playbooks' role ``environment`` sets, templates not resolved."""
+    files = sorted((root / "playbooks/environment/vars/main").glob("*.yml"))
+    assert files
+    return {name: value for path in files for name, value in yaml.safe_load(path.read_text("utf-8")).items()}
 
 
 def load(path: str) -> ModuleType:

@@ -13,9 +13,7 @@ import sys
 import time
 from urllib.parse import quote
 
-import yaml
-
-from tests.by_path import ROOT
+from tests.by_path import ROOT, environment_variables
 from tests.check_mode.checkout import Checkout, copied
 from tests.provisioning.playbook import start
 
@@ -92,7 +90,7 @@ def traces(value: str, core: str) -> set[str]:
 
 def names() -> list[str]:
     """The secrets that a person can set."""
-    variables = yaml.safe_load((ROOT / "playbooks/environment/vars/main.yml").read_text(encoding="utf-8"))
+    variables = environment_variables()
     return [*variables["keys_given"], "SCHWAB_API_KEY", "SCHWAB_API_SECRET", "SMTP_PASSWORD"]
 
 

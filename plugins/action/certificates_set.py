@@ -12,19 +12,18 @@ import os
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.dashtam.stack.plugins.module_utils import private_files
 from ansible_collections.dashtam.stack.plugins.module_utils.certificate_set import (
     Files,
-    Problem,
     State,
     Wanted,
     exposed,
     inspect,
 )
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, Problem
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
@@ -183,32 +182,26 @@ def answer(sets: Sets, states: dict[str, State]) -> dict[str, Any]:
     }
 
 
-class ActionModule(ActionBase):
+class ActionModule(LocalAction):
     """Returns `ca` and `servers` (why they must be made), `fingerprints`, `files` and `expected`.
 
     Fails in one line.
     """
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
+    arguments: ClassVar[Any] = {
+        "directory": {"type": "str", "required": True},
+        "names": {"type": "list", "elements": "str", "required": True},
+        "servers": {"type": "dict", "default": {}},
+        "renew_before": {"type": "int", "required": True},
+        "days": {"type": "int", "required": True},
+        "ca_days": {"type": "int", "required": True},
+        "key_owner": {"type": "int", "default": -1},
+        "new_ca": {"type": "list", "elements": "str", "default": []},
+        "new_server": {"type": "list", "elements": "str", "default": []},
+        "server": {"type": "str", "default": ""},
+    }
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        pair = {"type": "list", "elements": "str", "default": []}
-        _, arguments = self.validate_argument_spec(
-            argument_spec={
-                "directory": {"type": "str", "required": True},
-                "names": {"type": "list", "elements": "str", "required": True},
-                "servers": {"type": "dict", "default": {}},
-                "renew_before": {"type": "int", "required": True},
-                "days": {"type": "int", "required": True},
-                "ca_days": {"type": "int", "required": True},
-                "key_owner": {"type": "int", "default": -1},
-                "new_ca": pair,
-                "new_server": pair,
-                "server": {"type": "str", "default": ""},
-            }
-        )
+    def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         folder = Path(arguments["directory"])
         sets = {
             name: (
@@ -225,11 +218,8 @@ class ActionModule(ActionBase):
         }
         material = arguments["new_ca"], arguments["new_server"], arguments["server"]
         try:
-            states, changed = work_on_all(sets, *material, dry_run=bool(self._task.check_mode))
-        except Problem as problem:
-            return result | {"failed": True, "msg": str(problem)}
+            states, changed = work_on_all(sets, *material, dry_run=self.dry_run)
         except OSError as error:
             place = error.filename or folder
-            message = f"{place}: {error.strerror}; make it yours, then run again"
-            return result | {"failed": True, "msg": message}
-        return result | answer(sets, states) | {"changed": changed}
+            raise Problem(f"{place}: {error.strerror}; make it yours, then run again") from None
+        return answer(sets, states) | {"changed": changed}

@@ -7,8 +7,12 @@ from contextlib import suppress
 from typing import Any
 
 import docker
-from ansible.plugins.action import ActionBase
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, lock, progress
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import (
+    LocalAction,
+    Problem,
+    documented,
+)
 from docker.errors import APIError, NotFound
 
 DOCUMENTATION = """
@@ -57,29 +61,15 @@ images:
 """
 
 
-class ActionModule(ActionBase):
+class ActionModule(LocalAction):
     """Find by labels, stop and remove in parallel."""
 
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments = documented(DOCUMENTATION)
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the module-like result, see RETURN."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
-            argument_spec={
-                "labels": {"type": "dict", "required": True},
-                "lock": {"type": "dict", "required": True},
-                "volumes": {"type": "bool", "default": False},
-                "images": {"type": "bool", "default": False},
-                "image_label": {"type": "str", "default": ""},
-            }
-        )
         if not arguments["labels"]:
-            return result | {
-                "failed": True,
-                "msg": "labels is empty: that would be everything on this engine",
-            }
+            raise Problem("labels is empty: that would be everything on this engine")
         filters = {"label": [f"{key}={value}" for key, value in arguments["labels"].items()]}
         with lock.exclusive(arguments["lock"]) as turn, engine.client(timeout=120) as client:
             containers = client.containers(all=True, filters=filters)
@@ -87,7 +77,7 @@ class ActionModule(ActionBase):
             volumes = client.volumes(filters=filters)["Volumes"] or []
             label = arguments["image_label"] if arguments["images"] else ""
             images = _made_for(client, [each for each in containers if label in (each["Labels"] or {})])
-            if not self._task.check_mode:
+            if not self.dry_run:
                 turn.begin()
                 _remove(client, containers, networks, volumes if arguments["volumes"] else [])
                 for image in images:
@@ -101,7 +91,7 @@ class ActionModule(ActionBase):
             "images": images,
         }
         changed = bool(containers or networks or (volumes and arguments["volumes"]))
-        return result | found | {"changed": changed}
+        return found | {"changed": changed}
 
 
 def _made_for(client: docker.APIClient, containers: list[dict[str, Any]]) -> list[str]:

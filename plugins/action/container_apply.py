@@ -9,9 +9,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import docker
-from ansible.plugins.action import ActionBase
 from ansible_collections.dashtam.stack.plugins.filter.containers import added_labels, container_redact
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, engine_containers, lock, progress
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import (
+    LocalAction,
+    Problem,
+    documented,
+)
 
 DOCUMENTATION = """
 name: container_apply
@@ -59,38 +63,18 @@ options:
     required: true
 """
 
-RETURN = """
-problem:
-  description: What the engine said of each container that failed, without its secrets. Missing if none did.
-  type: str
-"""
-
 # On a machine with two processors more at a time would delay the first, which takes longest to become ready.
 AT_A_TIME = 2
 OVERTAKEN = "Another run has changed these containers since they were compared. Run this again."
 
 
-class ActionModule(ActionBase):
+class ActionModule(LocalAction):
     """Apply each, several at a time."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
+    arguments = documented(DOCUMENTATION)
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the module-like result, see RETURN."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
-            argument_spec={
-                "specs": {"type": "list", "elements": "dict", "required": True},
-                "states": {"type": "list", "elements": "dict", "required": True},
-                "labels": {"type": "dict", "required": True},
-                "turn": {"type": "int", "required": True},
-                "engine": {"type": "str", "default": ""},
-                "hash_label": {"type": "str", "required": True},
-                "project": {"type": "dict", "required": True},
-                "log": {"type": "dict", "required": True},
-            }
-        )
+    def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Fail with what the engine said of each container that failed, without its secrets."""
         states = {each["name"]: each["state"] for each in arguments["states"]}
         specs = [spec for spec in arguments["specs"] if states[spec["name"]] != "running"]
         run = os.getppid()
@@ -115,16 +99,16 @@ class ActionModule(ActionBase):
 
         with lock.exclusive(arguments["labels"]) as turn:
             if specs and turn.number != arguments["turn"]:
-                return result | {"problem": OVERTAKEN}
+                raise Problem(OVERTAKEN)
             if specs:
                 with engine.client() as api:
                     engine.require_same(api, arguments["engine"])
                 turn.begin()
             with ThreadPoolExecutor(max_workers=AT_A_TIME) as pool:
                 problems = [problem for problem in pool.map(apply, specs) if problem]
-        result["changed"] = bool(specs)
-        # The task runs under no_log, so that this is for the task after it to say.
-        return result | ({"problem": "\n".join(problems)} if problems else {})
+        if problems:
+            raise Problem("\n".join(problems))
+        return {"changed": bool(specs)}
 
 
 @contextmanager

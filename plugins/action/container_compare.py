@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible_collections.dashtam.stack.plugins.filter.container_drift import container_drift
 from ansible_collections.dashtam.stack.plugins.filter.container_ports import (
     container_port_clashes,
@@ -21,6 +19,11 @@ from ansible_collections.dashtam.stack.plugins.filter.containers import (
     network_states,
 )
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, host_ports, lock, variable_facts
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import (
+    LocalAction,
+    Problem,
+    documented,
+)
 from ansible_collections.dashtam.stack.plugins.module_utils.quantities import NANOSECONDS
 from ansible_collections.dashtam.stack.plugins.module_utils.readiness import Look
 from ansible_collections.dashtam.stack.plugins.module_utils.survey import survey
@@ -123,32 +126,16 @@ def _lacks_processors(spec: dict[str, Any], found: dict[str, Any] | None) -> boo
     return found is not None and found["HostConfig"]["NanoCpus"] < float(spec["cpus"]) * NANOSECONDS
 
 
-class ActionModule(ActionBase):
+class ActionModule(LocalAction):
     """Look, compare, refuse what is somebody else's."""
 
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments = documented(DOCUMENTATION)
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the module-like result, see RETURN."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
-            argument_spec={
-                "specs": {"type": "str", "required": True},
-                "declarations": {"type": "dict", "default": {}},
-                "networks": {"type": "list", "elements": "dict", "default": []},
-                "labels": {"type": "dict", "required": True},
-                "identity_labels": {"type": "list", "elements": "str", "required": True},
-                "hash_label": {"type": "str", "required": True},
-                "project": {"type": "dict", "required": True},
-                "log": {"type": "dict", "required": True},
-                "probes": {"type": "list", "elements": "dict", "default": []},
-                "refuse": {"type": "bool", "default": True},
-            }
-        )
         probes, labels = arguments["probes"], arguments["labels"]
         if arguments["declarations"] and (refused := variable_facts.refusal()):
-            raise AnsibleActionFail(refused)
+            raise Problem(refused)
         with lock.exclusive(labels) as turn:
             number = turn.number  # what a run is still changing is compared when it is done
         with engine.client() as client, Look(probes, labels, client.api_version) as look:
@@ -168,8 +155,8 @@ class ActionModule(ActionBase):
                 # For those who will change something; an engine that is only compared need not be asked.
                 compared["engine"] = client.info().get("ID") or ""
         ready = set(seconds) == {spec["name"] for spec in specs} and not compared.pop("differing", True)
-        answer = {"changed": False, "ready": ready, "seconds": seconds, "turn": number}
-        return result | compared | answer | {"ansible_facts": facts}
+        answer = {"ready": ready, "seconds": seconds, "turn": number}
+        return compared | answer | {"ansible_facts": facts}
 
     def _resolved(self, variable: str) -> Any:
         return self._templar.resolve_variable_expression(variable)
@@ -189,10 +176,7 @@ class ActionModule(ActionBase):
         volumes = declared_volumes(specs)
         foreign = foreign_objects(states, about_networks, volumes, found, arguments["identity_labels"])
         if foreign and arguments["refuse"]:
-            return {
-                "failed": True,
-                "msg": REFUSAL.format(**foreign[0], remove=REMOVE[foreign[0]["kind"]]),
-            }
+            raise Problem(REFUSAL.format(**foreign[0], remove=REMOVE[foreign[0]["kind"]]))
         differing = any(state["state"] != "running" for state in states)
         clashes = port_clashes(specs, arguments["identity_labels"][0]) if differing else []
         return {

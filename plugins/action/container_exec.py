@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible_collections.dashtam.stack.plugins.module_utils import engine
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, documented
 
 DOCUMENTATION = """
 name: container_exec
@@ -43,30 +43,18 @@ stdout:
 """
 
 
-class ActionModule(ActionBase):
+class ActionModule(LocalAction):
     """Run it to its end."""
 
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments = documented(DOCUMENTATION)
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the module-like result, see RETURN."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
-            argument_spec={
-                "container": {"type": "str", "required": True},
-                "command": {"type": "list", "elements": "str", "required": True},
-                "user": {"type": "str", "default": ""},
-                "env": {"type": "dict", "default": {}},
-            }
-        )
-        if self._task.check_mode:
-            return result | {"skipped": True, "changed": False, "rc": 0, "stdout": ""}
+        if self.dry_run:
+            return {"skipped": True, "rc": 0, "stdout": ""}
         with engine.client(timeout=600) as client:
             code, output = engine.execute(
                 client, arguments["container"], arguments["command"], arguments["user"], arguments["env"]
             )
-        result |= {"changed": True, "rc": code, "stdout": output}
-        return (
-            result if code == 0 else result | {"failed": True, "msg": output.strip() or f"exit code {code}"}
-        )
+        failure = {"failed": True, "msg": output.strip() or f"exit code {code}"} if code else {}
+        return {"changed": True, "rc": code, "stdout": output} | failure

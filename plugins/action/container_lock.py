@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible_collections.dashtam.stack.plugins.module_utils import lock
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, documented
 
 DOCUMENTATION = """
 name: container_lock
@@ -23,19 +23,13 @@ options:
 """
 
 
-class ActionModule(ActionBase):
+class ActionModule(LocalAction):
     """Take the lock and leave it with a process that ends with the run."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments = documented(DOCUMENTATION)
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the module-like result."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
-            argument_spec={"labels": {"type": "dict", "required": True}}
-        )
-        if not self._task.check_mode:
+        if not self.dry_run:
             lock.hold(arguments["labels"])
-        return result | {"changed": False}
+        return {}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, lock, progress
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, documented
 
 DOCUMENTATION = """
 name: container_restart
@@ -34,26 +34,18 @@ restarted:
 """
 
 
-class ActionModule(ActionBase):
+class ActionModule(LocalAction):
     """Stop and start, a thread each."""
 
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments = documented(DOCUMENTATION)
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the module-like result."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
-            argument_spec={
-                "names": {"type": "list", "elements": "str", "required": True},
-                "lock": {"type": "dict", "required": True},
-            }
-        )
         names = arguments["names"]
-        if names and not self._task.check_mode:
+        if names and not self.dry_run:
             with lock.exclusive(arguments["lock"]), ThreadPoolExecutor(max_workers=len(names)) as pool:
                 list(pool.map(_restart, names))
-        return result | {"changed": bool(names), "restarted": names}
+        return {"changed": bool(names), "restarted": names}
 
 
 def _restart(name: str) -> None:

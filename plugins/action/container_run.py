@@ -7,12 +7,16 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.dashtam.stack.plugins.filter.containers import container_redact
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, engine_containers, engine_volumes
 from ansible_collections.dashtam.stack.plugins.module_utils.interruption import interruptible
 from ansible_collections.dashtam.stack.plugins.module_utils.lines import Lines
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import (
+    LocalAction,
+    Problem,
+    documented,
+)
 from docker import APIClient
 from docker.errors import APIError
 
@@ -47,9 +51,6 @@ RETURN = """
 rc:
   description: The exit code.
   type: int
-problem:
-  description: Why it failed, without secrets. Missing if it did not.
-  type: str
 """
 
 # It serves nobody, and nobody asks whether it is well.
@@ -61,41 +62,29 @@ ALONE = {
 }
 
 
-class ActionModule(ActionBase):
+class ActionModule(LocalAction):
     """Make it, follow it, remove it."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments = documented(DOCUMENTATION)
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the module-like result, see RETURN."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
-            argument_spec={
-                "spec": {"type": "dict", "required": True},
-                "command": {"type": "list", "elements": "str", "required": True},
-                "timeout": {"type": "int", "required": True},
-                "log": {"type": "dict", "required": True},
-            }
-        )
-        if self._task.check_mode:
-            return result | {"skipped": True, "changed": False, "rc": 0}
+        if self.dry_run:
+            return {"skipped": True, "rc": 0}
         spec, timeout = arguments["spec"] | ALONE | {"command": arguments["command"]}, arguments["timeout"]
         name = f"{spec['name']}-run-{secrets.token_hex(3)}"
-        result["changed"] = True
         try:
             # A command may be silent for as long as it may take.
             with interruptible(), engine.client(timeout=timeout + 60) as api:
                 code, in_time = self._follow(api, spec, name, timeout, arguments["log"])
         except engine.EngineError as error:
-            return result | {"problem": f"{name}: {container_redact(str(error), [spec])}"}
+            raise Problem(f"{name}: {container_redact(str(error), [spec])}") from None
         words = container_redact(" ".join(spec["command"]), [spec])
         if not in_time:
-            result["problem"] = f"{words} did not end within {timeout} s, and was killed."
-        elif code != 0:
-            result["problem"] = f"{words} ended with exit code {code}. What it printed is above."
-        return result | {"rc": code}
+            raise Problem(f"{words} did not end within {timeout} s, and was killed.")
+        if code != 0:
+            raise Problem(f"{words} ended with exit code {code}. What it printed is above.")
+        return {"changed": True, "rc": code}
 
     def _follow(
         self, api: APIClient, spec: dict[str, Any], name: str, timeout: int, log: dict[str, Any]

@@ -8,9 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import docker
-from ansible.plugins.action import ActionBase
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, progress, ready_times
 from ansible_collections.dashtam.stack.plugins.module_utils.health import last_end, succeeds
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import (
+    LocalAction,
+    Problem,
+    documented,
+)
 from ansible_collections.dashtam.stack.plugins.module_utils.log_error import end_of_log
 from ansible_collections.dashtam.stack.plugins.module_utils.quantities import started_seconds_ago
 from ansible_collections.dashtam.stack.plugins.module_utils.readiness import ask, differs
@@ -200,33 +204,22 @@ class Wait:
         self._open.discard(name)
 
 
-class ActionModule(ActionBase):
+class ActionModule(LocalAction):
     """Wait for all containers at once, a thread each."""
 
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments = documented(DOCUMENTATION)
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the module-like result, see RETURN."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
-            argument_spec={
-                "containers": {"type": "list", "elements": "dict", "required": True},
-                "timeout": {"type": "int", "default": 120},
-                "log_lines": {"type": "int", "default": 15},
-            }
-        )
-        if self._task.check_mode:
-            found = {"seconds": {}, "repaired": [], "answers": {}, "different": True}
-            return result | {"changed": False, **found}
+        if self.dry_run:
+            return {"seconds": {}, "repaired": [], "answers": {}, "different": True}
         wait = Wait(arguments["timeout"], arguments["log_lines"])
         wait.run(arguments["containers"])
-        found = {"seconds": wait.seconds, "answers": wait.answers, "different": wait.different}
-        result |= {"changed": bool(wait.repaired), "repaired": wait.repaired, **found}
         # What a question has told may be the reason of the failure, and can be repaired.
         if wait.errors and not wait.different:
-            result |= {"failed": True, "msg": "\n".join(wait.errors)}
-        return result
+            raise Problem("\n".join(wait.errors))
+        found = {"seconds": wait.seconds, "answers": wait.answers, "different": wait.different}
+        return {"changed": bool(wait.repaired), "repaired": wait.repaired, **found}
 
 
 def _last_log(client: docker.APIClient, name: str, lines: int) -> str:

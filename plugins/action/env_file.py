@@ -12,10 +12,10 @@ import hashlib
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from ansible.plugins.action import ActionBase
 from ansible_collections.dashtam.stack.plugins.module_utils import private_files
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, Problem
 from ansible_collections.dashtam.stack.plugins.module_utils.template_files import rendered
 
 CHECKSUM = "# checksum: "
@@ -96,35 +96,29 @@ def keep(path: Path, text: str, *, dry_run: bool) -> bool:
     return True
 
 
-class ActionModule(ActionBase):
-    """Returns `changed`, or `problem`: one line without any value, as the task runs under no_log."""
+class ActionModule(LocalAction):
+    """Fails in one line without any value, as the task runs under no_log."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
+    arguments: ClassVar[Any] = {
+        "path": {"type": "str", "required": True},
+        "header": {"type": "str", "required": True},
+        "template": {"type": "str", "required": True},
+        "refused": {"type": "list", "elements": "str", "default": []},
+    }
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
-            argument_spec={
-                "path": {"type": "str", "required": True},
-                "header": {"type": "str", "required": True},
-                "template": {"type": "str", "required": True},
-                "refused": {"type": "list", "elements": "str", "default": []},
-            }
-        )
+    def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         if arguments["refused"]:
-            return result | {"problem": f"{arguments['path']}: {'; '.join(arguments['refused'])}"}
+            raise Problem(f"{arguments['path']}: {'; '.join(arguments['refused'])}")
         path = Path(os.path.realpath(arguments["path"]))
         text = compose(arguments["header"], rendered(self, arguments["template"]))
         try:
-            result.update(changed=keep(path, text, dry_run=bool(self._task.check_mode)))
+            return {"changed": keep(path, text, dry_run=self.dry_run)}
         except Edited as edited:
             advice = (
                 "Move the edit to where its first line says, or delete the file to drop it; then run again."
             )
-            result.update(problem=f"{path} {edited}. {advice}")
+            raise Problem(f"{path} {edited}. {advice}") from None
         except OSError as error:
-            result.update(
-                problem=f"{path}: {error.strerror}; make it readable and writable for you, then run again"
-            )
-        return result
+            raise Problem(
+                f"{path}: {error.strerror}; make it readable and writable for you, then run again"
+            ) from None

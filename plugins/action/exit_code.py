@@ -13,30 +13,23 @@ with 0, whatever callbacks are configured. The callback of the same name turns A
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from ansible.plugins.action import ActionBase
 from ansible_collections.dashtam.stack.plugins.module_utils import private_files
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction
 
 
-class ActionModule(ActionBase):
+class ActionModule(LocalAction):
     """Return the code as `process_exit_code`, and fail unless it is 0."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments: ClassVar[Any] = {"code": {"type": "int", "required": True}, "file": {"type": "path"}}
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, args = self.validate_argument_spec(
-            {"code": {"type": "int", "required": True}, "file": {"type": "path"}}
-        )
+    def act(self, args: dict[str, Any]) -> dict[str, Any]:
         code = args["code"]
         if args["file"]:
             private_files.make_parents(Path(args["file"]).parent)
             private_files.write(Path(args["file"]), f"{code}\n")
-        return result | {
-            "changed": False,
+        return {
             "failed": code != 0,
             "msg": f"The exit code is {code}.",
             "process_exit_code": code,

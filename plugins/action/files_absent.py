@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ansible.plugins.action import ActionBase
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, documented
 
 DOCUMENTATION = """
 name: files_absent
@@ -28,20 +28,15 @@ removed:
 """
 
 
-class ActionModule(ActionBase):
+class ActionModule(LocalAction):
     """Remove each."""
 
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments = documented(DOCUMENTATION)
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the module-like result, see RETURN."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
-            argument_spec={"paths": {"type": "list", "elements": "path", "required": True}}
-        )
         removed = [path for path in arguments["paths"] if Path(path).exists()]
-        if not self._task.check_mode:
+        if not self.dry_run:
             for path in removed:
                 Path(path).unlink()
-        return result | {"changed": bool(removed), "removed": removed}
+        return {"changed": bool(removed), "removed": removed}

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, progress
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, documented
 
 DOCUMENTATION = r"""
 module: images_build
@@ -31,8 +31,8 @@ options:
   name: {description: Reference of the image., type: str, required: true}
   folder: {description: Build context., type: path, required: true}
   scratch: {description: Folder for the packed context and the lock., type: path, required: true}
-  files: {description: Further files of the context, name to path., type: dict, default: {}}
-  contents: {description: Further files of the context, name to content., type: dict, default: {}}
+  files: {description: "Further files of the context, name to path.", type: dict, default: {}}
+  contents: {description: "Further files of the context, name to content.", type: dict, default: {}}
   args: {description: Build arguments., type: dict, default: {}}
   labels: {description: Labels of the image., type: dict, default: {}}
   cache: {description: Whether layers of earlier builds may be used., type: bool, default: true}
@@ -107,38 +107,20 @@ def superseded(name: str, images: list[dict[str, Any]], keep: int) -> list[str]:
     return [reference for _, reference in sorted(found, reverse=True)[keep:]]
 
 
-class ActionModule(ActionBase):
+class ActionModule(LocalAction):
     """See DOCUMENTATION."""
 
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
+    arguments = documented(DOCUMENTATION)
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def act(self, options: dict[str, Any]) -> dict[str, Any]:
         """Build, or say what would be built."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, options = self.validate_argument_spec(
-            argument_spec={
-                "name": {"type": "str", "required": True},
-                "folder": {"type": "path", "required": True},
-                "scratch": {"type": "path", "required": True},
-                "files": {"type": "dict", "default": {}},
-                "contents": {"type": "dict", "default": {}},
-                "args": {"type": "dict", "default": {}},
-                "labels": {"type": "dict", "default": {}},
-                "cache": {"type": "bool", "default": True},
-                "keep": {"type": "int", "default": 1},
-            }
-        )
-        result["changed"] = True
-        if self._task.check_mode:
-            return result
-
+        if self.dry_run:
+            return {"changed": True}
         with build_lock(Path(options["scratch"])):
             try:
-                result["changed"] = self.build(options)
+                return {"changed": self.build(options)}
             finally:
                 self.remove_unshipped()
-        return result
 
     def build(self, options: dict[str, Any]) -> bool:
         """Build the image, unless it is there by now."""

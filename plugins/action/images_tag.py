@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible_collections.dashtam.stack.plugins.module_utils import engine
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, documented
 
 DOCUMENTATION = """
 name: images_tag
@@ -20,24 +20,16 @@ options:
 """
 
 
-class ActionModule(ActionBase):
+class ActionModule(LocalAction):
     """Name each."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments = documented(DOCUMENTATION)
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the module-like result."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
-            argument_spec={"images": {"type": "dict", "required": True}}
-        )
-        result["changed"] = True
-        if self._task.check_mode:
-            return result
-        with engine.client() as api:
-            for reference, present in arguments["images"].items():
-                repository, _, tag = reference.rpartition(":")
-                api.tag(present, repository, tag)
-        return result
+        if not self.dry_run:
+            with engine.client() as api:
+                for reference, present in arguments["images"].items():
+                    repository, _, tag = reference.rpartition(":")
+                    api.tag(present, repository, tag)
+        return {"changed": True}

@@ -1,8 +1,7 @@
 """Create a person's own values file once, and read it without ever showing what is in it.
 
 Names in capitals are container variables: their values are taken as they are written (`0123`, `yes` and
-`1e5` stay texts). All other names are role variables: their values are YAML. A fault is returned as
-`problem`, as the task runs under no_log.
+`1e5` stay texts). All other names are role variables: their values are YAML.
 
 `more` names a variable that lists files over the first, which are read where they exist. It is resolved with
 what the first file sets.
@@ -14,19 +13,15 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
-from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 from ansible_collections.dashtam.stack.plugins.module_utils import private_files, variable_facts
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, Problem
 
 CONTAINER_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 TEMPLATE = re.compile(r"\{\{|\{%")
-
-
-class Problem(Exception):
-    """What is wrong, where, and what to do next, in one line that shows no value."""
 
 
 @dataclass
@@ -106,62 +101,53 @@ def create(path: Path, text: str) -> None:
     private_files.give_to_owner_of(path.parent, path)
 
 
-class ActionModule(ActionBase):
-    """Returns `values`, `variables` and `lines` inside `local`, or `problem` (one line without any value)."""
+class ActionModule(LocalAction):
+    """Returns `values`, `variables` and `lines` inside `local`; fails in one line without any value."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
+    arguments: ClassVar[Any] = {
+        "path": {"type": "str", "required": True},
+        "content": {"type": "str", "required": True},
+        "more": {"type": "str", "required": True},
+        "facts": {"type": "bool", "default": False},
+        "over": {"type": "dict", "default": {}},
+    }
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
-            argument_spec={
-                "path": {"type": "str", "required": True},
-                "content": {"type": "str", "required": True},
-                "more": {"type": "str", "required": True},
-                "facts": {"type": "bool", "default": False},
-                "over": {"type": "dict", "default": {}},
-            }
-        )
+    def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         path = Path(arguments["path"])
         try:
             if arguments["facts"] and (refused := variable_facts.refusal()):
                 raise Problem(refused)
             missing = not path.exists()
-            if missing and not self._task.check_mode:
+            if missing and not self.dry_run:
                 create(path, arguments["content"])
             text = arguments["content"] if missing else path.read_text(encoding="utf-8")
             local = parse(path, text)
             found = [] if missing else [path]
-            more = self._more(arguments["more"], local, task_vars or {})
+            more = self._more(arguments["more"], local)
             for path in filter(Path.exists, more):
                 local = local.under(parse(path, path.read_text(encoding="utf-8")))
                 found.append(path)
-                if self._more(arguments["more"], local, task_vars or {}) != more:
+                if self._more(arguments["more"], local) != more:
                     raise Problem(f"{path}: sets what decides whether this file is read; remove that line")
             loose = [each for each in found if each.stat().st_mode & 0o077]
-            for path in [] if self._task.check_mode else loose:
+            for path in [] if self.dry_run else loose:
                 path.chmod(0o600)
-        except Problem as problem:
-            result.update(problem=str(problem))
         except UnicodeDecodeError:
-            result.update(problem=f"{path}: not UTF-8 text; save it as UTF-8, then run again")
+            raise Problem(f"{path}: not UTF-8 text; save it as UTF-8, then run again") from None
         except OSError as error:
-            result.update(
-                problem=f"{path}: {error.strerror}; make it readable and writable for you, then run again"
-            )
-        else:
-            result.update(
-                local={"values": local.values, "variables": local.variables, "lines": local.lines},
-                created=missing,
-                changed=missing or bool(loose),
-            )
-            if arguments["facts"]:
-                result["ansible_facts"] = local.values | local.variables | arguments["over"]
-        return result
+            raise Problem(
+                f"{path}: {error.strerror}; make it readable and writable for you, then run again"
+            ) from None
+        facts = local.values | local.variables | arguments["over"] if arguments["facts"] else {}
+        return {
+            "local": {"values": local.values, "variables": local.variables, "lines": local.lines},
+            "created": missing,
+            "changed": missing or bool(loose),
+            "ansible_facts": facts,
+        }
 
-    def _more(self, name: str, local: Local, task_vars: dict[str, Any]) -> list[Path]:
+    def _more(self, name: str, local: Local) -> list[Path]:
         """Return the paths that the variable lists, given what was read so far; `-e` wins over that."""
-        variables = task_vars | local.variables | load_extra_vars(self._loader)
+        variables = self.task_vars | local.variables | load_extra_vars(self._loader)
         templar = self._templar.copy_with_new_env(available_variables=variables)
         return [Path(path) for path in templar.resolve_variable_expression(name)]

@@ -1,8 +1,7 @@
 """Read an environment's secrets, make the missing ones, keep them in a private file.
 
 An action plugin, so that it runs in the controller's process: no module call, and the values travel through
-no other file. A fault is returned as `problem`, never raised: the task runs under no_log, which would hide
-it.
+no other file.
 """
 
 from __future__ import annotations
@@ -15,21 +14,17 @@ import secrets
 import string
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
-from ansible.plugins.action import ActionBase
 from ansible_collections.dashtam.stack.plugins.module_utils import private_files
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, Problem
 
 HEADER = """\
 # Secrets, generated once and reused. Keep this file: nothing else knows them.
 # A value of your own goes into the environment's local file, not in here.
 """
 ALPHANUMERIC = string.ascii_letters + string.digits
-
-
-class Problem(Exception):
-    """What is wrong, where, and what to do next, in one line that shows no value."""
 
 
 def generate(kind: str, length: int | None = None) -> str:
@@ -161,25 +156,20 @@ def provide(
         return values, bool(generated) or renewing or loose
 
 
-class ActionModule(ActionBase):
-    """Returns `secrets` (all values by name) or `problem` (one line without any value)."""
+class ActionModule(LocalAction):
+    """Returns `secrets`, all values by name; fails in one line without any value."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
+    arguments: ClassVar[Any] = {
+        "path": {"type": "str", "required": True},
+        "names": {"type": "dict", "required": True},
+        "given": {"type": "dict", "default": {}},
+        "may_generate": {"type": "bool", "default": True},
+        "refusal": {"type": "str", "default": ""},
+        "renewal": {"type": "str", "default": "", "choices": ["", "begin", "finish"]},
+        "inherited": {"type": "dict", "default": {}},
+    }
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
-            argument_spec={
-                "path": {"type": "str", "required": True},
-                "names": {"type": "dict", "required": True},
-                "given": {"type": "dict", "default": {}},
-                "may_generate": {"type": "bool", "default": True},
-                "refusal": {"type": "str", "default": ""},
-                "renewal": {"type": "str", "default": "", "choices": ["", "begin", "finish"]},
-                "inherited": {"type": "dict", "default": {}},
-            }
-        )
+    def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         # A symbolic link stays one: what it points to is replaced.
         path = Path(os.path.realpath(arguments["path"]))
         # An unset variable of a CI job arrives as an empty text; that is not a value.
@@ -191,16 +181,12 @@ class ActionModule(ActionBase):
                 given,
                 may_generate=arguments["may_generate"],
                 refusal=arguments["refusal"],
-                dry_run=bool(self._task.check_mode),
+                dry_run=self.dry_run,
                 renewal=arguments["renewal"],
                 inherited=arguments["inherited"],
             )
-        except Problem as problem:
-            result.update(problem=str(problem))
         except OSError as error:
-            result.update(
-                problem=f"{path}: {error.strerror}; make it readable and writable for you, then run again"
-            )
-        else:
-            result.update(secrets=values, changed=changed)
-        return result
+            raise Problem(
+                f"{path}: {error.strerror}; make it readable and writable for you, then run again"
+            ) from None
+        return {"secrets": values, "changed": changed}

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import docker
-from ansible.plugins.action import ActionBase
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, lock, progress
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import (
+    LocalAction,
+    Problem,
+    documented,
+)
 
 DOCUMENTATION = """
 name: networks
@@ -53,39 +57,31 @@ OPTIONS = {
 }
 
 
-class ActionModule(ActionBase):
+class ActionModule(LocalAction):
     """Look at all of them, then make those that need it."""
 
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments = documented(DOCUMENTATION)
+    arguments["networks"]["options"] = OPTIONS
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the module-like result, see RETURN."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
-            argument_spec={
-                "networks": {"type": "list", "elements": "dict", "required": True, "options": OPTIONS},
-                "lock": {"type": "dict", "required": True},
-                "engine": {"type": "str", "default": ""},
-            }
-        )
         wanted = {network["name"]: network for network in arguments["networks"]}
         with lock.exclusive(arguments["lock"]), engine.client() as client:
             engine.require_same(client, arguments["engine"])
             found = {each["Name"]: each for each in client.networks() if each["Name"] in wanted}
             for name, has in found.items():
                 if (has["Labels"] or {}) != wanted[name]["labels"]:
-                    return result | {"failed": True, "msg": REFUSAL.format(name)}
+                    raise Problem(REFUSAL.format(name))
             created = [name for name in wanted if name not in found]
             recreated = [name for name, has in found.items() if has["Internal"] != wanted[name]["internal"]]
-            if not self._task.check_mode:
+            if not self.dry_run:
                 for name in recreated:
                     _remove(client, found[name]["Id"])
                 for name in recreated + created:
                     done = "created again" if name in recreated else "created"
                     with progress.step("network", name, "creating", done):
                         _create(client, **wanted[name])
-        return result | {"changed": bool(created + recreated), "created": created, "recreated": recreated}
+        return {"changed": bool(created + recreated), "created": created, "recreated": recreated}
 
 
 def _create(client: docker.APIClient, name: str, internal: bool, labels: dict[str, str]) -> None:

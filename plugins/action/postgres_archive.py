@@ -32,9 +32,8 @@ import tempfile
 from contextlib import nullcontext
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from ansible.plugins.action import ActionBase
 from ansible_collections.dashtam.stack.plugins.module_utils import (
     engine,
     lock,
@@ -49,7 +48,8 @@ from ansible_collections.dashtam.stack.plugins.module_utils.dump_files import (
     opened,
 )
 from ansible_collections.dashtam.stack.plugins.module_utils.interruption import interruptible
-from ansible_collections.dashtam.stack.plugins.module_utils.postgres_server import Problem, Server
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, Problem
+from ansible_collections.dashtam.stack.plugins.module_utils.postgres_server import Server
 
 # Each with the arguments that it needs beside the container and the database.
 OPERATIONS: dict[str, list[str]] = {
@@ -107,40 +107,35 @@ def compare(server: Server, database: str, path: Path) -> None:
         ) from None
 
 
-class ActionModule(ActionBase):
+class ActionModule(LocalAction):
     """Run one operation; see the module's description."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments: ClassVar[Any] = {
+        "operation": {"type": "str", "choices": list(OPERATIONS), "required": True},
+        "container": {"type": "str", "required": True},
+        "database": {"type": "str", "required": True},
+        "directory": {"type": "str"},
+        "name": {"type": "str"},
+        "file": {"type": "str"},
+        "unverified": {"type": "bool", "default": False},
+        "foreign": {"type": "bool", "default": False},
+        "lock": {"type": "dict", "default": {}},
+    }
+    rules: ClassVar[Any] = {
+        "required_if": [("operation", name, needed) for name, needed in OPERATIONS.items() if needed]
+    }
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, args = self.validate_argument_spec(
-            {
-                "operation": {"type": "str", "choices": list(OPERATIONS), "required": True},
-                "container": {"type": "str", "required": True},
-                "database": {"type": "str", "required": True},
-                "directory": {"type": "str"},
-                "name": {"type": "str"},
-                "file": {"type": "str"},
-                "unverified": {"type": "bool", "default": False},
-                "foreign": {"type": "bool", "default": False},
-                "lock": {"type": "dict", "default": {}},
-            },
-            required_if=[("operation", name, needed) for name, needed in OPERATIONS.items() if needed],
-        )
-        if self._task.check_mode and args["operation"] != "check":
-            return result | {"skipped": True, "changed": False}
-        message = "interrupted"
+    def act(self, args: dict[str, Any]) -> dict[str, Any]:
+        if self.dry_run and args["operation"] != "check":
+            return {"skipped": True}
         try:
             with interruptible(), lock.exclusive(args["lock"]) if args["lock"] else nullcontext():
-                return result | self._operate(args)
-        except (Problem, engine.EngineError) as problem:
-            message = str(problem)
+                return self._operate(args)
+        except engine.EngineError as error:
+            raise Problem(str(error)) from None
         except OSError as error:
-            message = f"{error.filename}: {error.strerror}"
-        return result | {"failed": True, "msg": message}
+            raise Problem(f"{error.filename}: {error.strerror}") from None
+        raise Problem("interrupted")
 
     @staticmethod
     def _operate(args: dict[str, Any]) -> dict[str, Any]:
@@ -149,13 +144,13 @@ class ActionModule(ActionBase):
             return dump(server, database, Path(args["directory"]), args["name"])
         if operation == "reference":
             postgres_restore.make_reference(server, database)
-            return {"changed": False}
+            return {}
         if operation == "replace":
             postgres_restore.replace(server, database)
             return {"changed": True}
         if operation == "discard":
             postgres_restore.discard(server, database)
-            return {"changed": False}
+            return {}
         if operation == "empty":
             server.drop(database)
             return {"changed": True}
@@ -164,7 +159,7 @@ class ActionModule(ActionBase):
             return export(server, database, path)
         if operation == "compare":
             compare(server, database, path)
-            return {"changed": False}
+            return {}
         with opened(path) as dump_file:
             if operation == "check":
                 rows, _ = check(server, database, path, dump_file, args["unverified"])

@@ -7,8 +7,12 @@ import subprocess
 import tempfile
 from typing import IO, Any
 
-from ansible.plugins.action import ActionBase
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, lock
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import (
+    LocalAction,
+    Problem,
+    documented,
+)
 
 DOCUMENTATION = """
 name: redis_copy
@@ -59,26 +63,15 @@ return table.concat(commands)
 ADMINISTRATOR = ("sh", "/tmp/redis-admin", "-e")  # noqa: S108 - the role redis puts it there
 
 
-class ActionModule(ActionBase):
+class ActionModule(LocalAction):
     """Read, then write."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments = documented(DOCUMENTATION)
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def act(self, args: dict[str, Any]) -> dict[str, Any]:
         """Return the module-like result, see RETURN."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, args = self.validate_argument_spec(
-            {
-                "source": {"type": "str", "required": True},
-                "target": {"type": "str", "required": True},
-                "database": {"type": "int", "required": True},
-                "lock": {"type": "dict", "default": {}},
-            }
-        )
-        if self._task.check_mode:
-            return result | {"skipped": True, "keys": 0}
+        if self.dry_run:
+            return {"skipped": True, "keys": 0}
         index = ["-n", str(args["database"])]
         try:
             with lock.exclusive(args["lock"]), tempfile.TemporaryFile() as commands:
@@ -87,12 +80,12 @@ class ActionModule(ActionBase):
                 said = _run(args["target"], [*index, "--pipe"], commands).decode(errors="replace")
         except (engine.EngineError, OSError, subprocess.CalledProcessError) as error:
             reason = getattr(error, "stderr", b"") or str(error).encode()
-            return result | {"failed": True, "msg": f"Redis was not copied: {reason.decode().strip()}"}
+            raise Problem(f"Redis was not copied: {reason.decode().strip()}") from None
         # Its last line: "errors: 0, replies: 3"
         errors, _, replies = said.strip().splitlines()[-1].partition(",")
         if errors.split()[-1] != "0":
-            return result | {"failed": True, "msg": f"Redis was copied only in part: {said.strip()}"}
-        return result | {"changed": True, "keys": int(replies.split()[-1])}
+            raise Problem(f"Redis was copied only in part: {said.strip()}")
+        return {"changed": True, "keys": int(replies.split()[-1])}
 
 
 def _run(container: str, arguments: list[str], source: IO[bytes] | None) -> bytes:

@@ -12,32 +12,29 @@ it a secret. `counts`, a dict of names and numbers, is for callbacks that keep w
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from ansible.plugins.action import ActionBase
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction
 from ansible_collections.dashtam.stack.plugins.module_utils.template_files import rendered
 
 
-class ActionModule(ActionBase):
+class ActionModule(LocalAction):
     """Return the text as `msg`, for the callback to print."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments: ClassVar[Any] = {
+        "text": {"type": "raw"},
+        "template": {"type": "str"},
+        "counts": {"type": "dict", "default": {}},
+    }
+    rules: ClassVar[Any] = {
+        "mutually_exclusive": [["text", "template"]],
+        "required_one_of": [["text", "template"]],
+    }
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, args = self.validate_argument_spec(
-            {"text": {"type": "raw"}, "template": {"type": "str"}, "counts": {"type": "dict", "default": {}}},
-            mutually_exclusive=[["text", "template"]],
-            required_one_of=[["text", "template"]],
-        )
+    def act(self, args: dict[str, Any]) -> dict[str, Any]:
         text = rendered(self, args["template"]) if args["template"] else args["text"]
         lines = text if isinstance(text, list) else [text]
-        result["msg"] = "\n".join(str(line) for line in lines).rstrip("\n")
-        result["changed"] = False
-        if args["counts"]:
-            result["counts"] = args["counts"]
+        message = "\n".join(str(line) for line in lines).rstrip("\n")
         # As `debug` does: the default callback shows the message whatever the verbosity.
-        result["_ansible_verbose_always"] = True
-        return result
+        counts = {"counts": args["counts"]} if args["counts"] else {}
+        return {"msg": message, "_ansible_verbose_always": True} | counts

@@ -8,10 +8,14 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from ansible.plugins.action import ActionBase
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, lock, private_files
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import (
+    LocalAction,
+    Problem,
+    documented,
+)
 
 DOCUMENTATION = """
 name: snapshots
@@ -32,19 +36,20 @@ options:
     required: true
   directory:
     description: Where the snapshots are.
-    type: path
+    type: str
   file:
     description: A dump.
-    type: path
+    type: str
   name:
     description: What a person calls it.
     type: str
   keys_file:
     description: The private file with the keys.
-    type: path
+    type: str
   keys:
     description: The keys of now.
     type: str
+    default: ""
   about:
     description: What C(list) returns of each, besides C(name), C(file), C(taken), C(age) and C(size).
     type: dict
@@ -75,6 +80,12 @@ keys:
   type: str
 """
 
+NEEDED = {
+    "record": ["file", "keys_file"],
+    "list": ["directory"],
+    "find": ["directory", "name"],
+    "keys": ["file", "keys_file"],
+}
 STEM = re.compile(r"(?P<name>.+)-(?P<taken>\d{8}T\d{6}Z)")
 
 
@@ -172,41 +183,18 @@ def _same(path: Path, other: Path | None) -> bool:
     return other is not None and other.exists() and path.samefile(other)
 
 
-class ActionModule(ActionBase):
+class ActionModule(LocalAction):
     """Run one operation; see DOCUMENTATION."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments = documented(DOCUMENTATION)
+    rules: ClassVar[Any] = {"required_if": [("operation", name, options) for name, options in NEEDED.items()]}
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def act(self, args: dict[str, Any]) -> dict[str, Any]:
         """Return the module-like result, see RETURN."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        needed = {
-            "record": ["file", "keys_file"],
-            "list": ["directory"],
-            "find": ["directory", "name"],
-            "keys": ["file", "keys_file"],
-        }
-        _, args = self.validate_argument_spec(
-            {
-                "operation": {"type": "str", "choices": list(needed), "required": True},
-                "directory": {"type": "str"},
-                "file": {"type": "str"},
-                "name": {"type": "str"},
-                "keys_file": {"type": "str"},
-                "keys": {"type": "str", "default": "", "no_log": True},
-                "about": {"type": "dict", "default": {}},
-                "keep": {"type": "int", "default": 0},
-                "spare": {"type": "str", "default": ""},
-                "lock": {"type": "dict", "default": {}},
-            },
-            required_if=[("operation", name, options) for name, options in needed.items()],
-        )
         try:
-            return result | {"changed": False} | self._operate(args)
+            return self._operate(args)
         except (engine.EngineError, OSError, ValueError) as error:
-            return result | {"failed": True, "msg": f"{args['operation']}: {error}"}
+            raise Problem(f"{args['operation']}: {error}") from None
 
     def _operate(self, args: dict[str, Any]) -> dict[str, Any]:
         operation = args["operation"]
@@ -217,7 +205,7 @@ class ActionModule(ActionBase):
         file = Path(args["file"])
         if operation == "keys":
             return {"keys": _known(Path(args["keys_file"])).get(_digest(file), "")}
-        if self._task.check_mode:
+        if self.dry_run:
             return {"skipped": True}
         with lock.exclusive(args["lock"]):
             # A symbolic link stays one: what it points to is replaced.

@@ -46,14 +46,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, private_files
 from ansible_collections.dashtam.stack.plugins.module_utils.interruption import Interrupted, interruptible
 from ansible_collections.dashtam.stack.plugins.module_utils.lines import Lines
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction
 from docker import APIClient
 from docker.errors import NotFound
 
@@ -160,33 +160,27 @@ def _text(env: dict[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in env.items()}
 
 
-class ActionModule(ActionBase):
+class ActionModule(LocalAction):
     """Stream a command's output; see the module's description."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments: ClassVar[Any] = {
+        "command": {"type": "list", "elements": "str", "required": True},
+        "container": {"type": "str"},
+        "env": {"type": "dict", "default": {}},
+        "user": {"type": "str", "default": ""},
+        "workdir": {"type": "str"},
+        "fetch": {"type": "dict", "default": {}},
+        "quiet": {"type": "bool", "default": False},
+    }
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, args = self.validate_argument_spec(
-            {
-                "command": {"type": "list", "elements": "str", "required": True},
-                "container": {"type": "str"},
-                "env": {"type": "dict", "default": {}},
-                "user": {"type": "str", "default": ""},
-                "workdir": {"type": "str"},
-                "fetch": {"type": "dict", "default": {}},
-                "quiet": {"type": "bool", "default": False},
-            },
-        )
+    def act(self, args: dict[str, Any]) -> dict[str, Any]:
         command, env, fetch = args["command"], _text(args["env"]), args["fetch"]
         if not command:
             raise AnsibleActionFail("command must name a program")
         if args["container"] is None and (fetch or args["user"]):
             raise AnsibleActionFail("fetch and user need a container")
-        if self._task.check_mode:
-            return result | {"skipped": True, "rc": 0, "changed": False, "fetched": [], "missing": []}
+        if self.dry_run:
+            return {"skipped": True, "rc": 0, "fetched": [], "missing": []}
 
         # `failed` is said, or Ansible makes a failure of any rc but 0
         report: dict[str, Any] = {"failed": False, "changed": True, "fetched": [], "missing": []}
@@ -206,7 +200,7 @@ class ActionModule(ActionBase):
         if report["rc"] != 0:
             for line in kept:
                 display.display(line)
-        return result | report
+        return report
 
 
 def _run_there(

@@ -10,8 +10,12 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleError
 from ansible.playbook.task import Task
-from ansible.plugins.action import ActionBase
 from ansible_collections.dashtam.stack.plugins.module_utils import lock
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import (
+    LocalAction,
+    Problem,
+    documented,
+)
 from ansible_collections.dashtam.stack.plugins.module_utils.variable_places import short
 
 DOCUMENTATION = """
@@ -81,19 +85,13 @@ def faults(task: Any) -> Iterator[str]:
             yield " ".join(str(error.message).split())
 
 
-class ActionModule(ActionBase):
+class ActionModule(LocalAction):
     """Read the files and resolve the names of modules."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments = documented(DOCUMENTATION)
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the module-like result, see RETURN; it fails with a line for each fault."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
-            argument_spec={"paths": {"type": "list", "elements": "path", "required": True}}
-        )
+    def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return the module-like result; it fails with a line for each fault."""
         found = []
         for path in map(Path, arguments["paths"]):
             try:
@@ -101,5 +99,6 @@ class ActionModule(ActionBase):
                     found += [f"{short(path)}:{line}: {fault}" for fault in faults(task)]
             except Broken as broken:
                 found.append(str(broken))
-        result |= {"changed": False, "environment": {lock.OUTER_RUN: str(os.getppid())}}
-        return result | ({"failed": True, "msg": "\n".join(found)} if found else {})
+        if found:
+            raise Problem("\n".join(found))
+        return {"environment": {lock.OUTER_RUN: str(os.getppid())}}

@@ -17,11 +17,11 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible.errors import AnsibleError, AnsibleUndefinedVariable
-from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, Problem
 from ansible_collections.dashtam.stack.plugins.module_utils.secrets import is_secret, redacted
 from ansible_collections.dashtam.stack.plugins.module_utils.variable_places import (
     Settings,
@@ -77,48 +77,40 @@ def _names(path: str) -> set[str]:
     return {str(key.value) for key, _ in mapping(Path(path), Settings())}
 
 
-class ActionModule(ActionBase):
+class ActionModule(LocalAction):
     """Fails with one line per fault; see the module's description."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments: ClassVar[Any] = {
+        "roles": {"type": "list", "elements": "str", "required": True},
+        "roles_path": {"type": "str", "required": True},
+        "known": {"type": "list", "elements": "str", "default": []},
+        "options": {"type": "dict", "default": {}},
+        "files": {"type": "list", "elements": "str", "default": []},
+        "reserved": {"type": "list", "elements": "str", "default": []},
+        "later": {"type": "list", "elements": "str", "default": []},
+        "instance": {"type": "str", "default": ""},
+        "port_offset": {"type": "str", "default": ""},
+        "ports": {"type": "list", "elements": "str", "default": []},
+    }
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, args = self.validate_argument_spec(
-            {
-                "roles": {"type": "list", "elements": "str", "required": True},
-                "roles_path": {"type": "str", "required": True},
-                "known": {"type": "list", "elements": "str", "default": []},
-                "options": {"type": "dict", "default": {}},
-                "files": {"type": "list", "elements": "str", "default": []},
-                "reserved": {"type": "list", "elements": "str", "default": []},
-                "later": {"type": "list", "elements": "str", "default": []},
-                "instance": {"type": "str", "default": ""},
-                "port_offset": {"type": "str", "default": ""},
-                "ports": {"type": "list", "elements": "str", "default": []},
-            }
-        )
-        task_vars = task_vars or {}
+    def act(self, args: dict[str, Any]) -> dict[str, Any]:
         options = declared_options(Path(args["roles_path"]), args["roles"]) | args["options"]
         files = [path for path in map(Path, args["files"]) if path.is_file()]
-        settings = self._settings(task_vars, files)
+        settings = self._settings(files)
         faults = settings.faults + unknown_names(
             settings, {*options, *args["known"]}, (*args["known"], *ANSIBLES_OWN)
         )
         faults += sorted(overridden(settings, map(Path, args["reserved"])))
         if not settings.faults:
-            faults += self._values(options, settings, files, task_vars, args)
-        result["changed"] = False
+            faults += self._values(options, settings, files, args)
         if faults:
             count = "1 setting" if len(faults) == 1 else f"{len(faults)} settings"
             head = f"{count} to correct, named below. Nothing was started."
-            result |= {"failed": True, "msg": "\n".join([head, *faults])}
-        return result
+            raise Problem("\n".join([head, *faults]))
+        return {}
 
-    def _settings(self, task_vars: Mapping[str, Any], files: list[Path]) -> Settings:
-        settings = Settings()
+    def _settings(self, files: list[Path]) -> Settings:
+        settings, task_vars = Settings(), self.task_vars
         for source in task_vars.get("ansible_inventory_sources") or []:
             if Path(source).exists():  # a list of host names is a source, too
                 host, groups = task_vars["inventory_hostname"], list(task_vars["group_names"])
@@ -134,10 +126,9 @@ class ActionModule(ActionBase):
         options: Mapping[str, Mapping[str, Any]],
         settings: Settings,
         files: list[Path],
-        task_vars: Mapping[str, Any],
         args: Mapping[str, Any],
     ) -> list[str]:
-        variables = dict(task_vars)
+        variables = dict(self.task_vars)
         for path in files:
             # A person's values are text. Ansible runs no template that it was not told to trust.
             # Of a name in capitals, a container variable, no text counts as not given.

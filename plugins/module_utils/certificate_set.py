@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import Problem
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -36,10 +37,6 @@ CIPHERS = "DEFAULT:@SECLEVEL=3"
 # The two ends of a lifetime are computed one after the other.
 ROUNDING = timedelta(minutes=1)
 DAY = timedelta(days=1)
-
-
-class Problem(Exception):
-    """What is wrong, where, and what to do next, in one line."""
 
 
 @dataclass(frozen=True)

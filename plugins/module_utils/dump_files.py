@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.dashtam.stack.plugins.module_utils import private_files
-from ansible_collections.dashtam.stack.plugins.module_utils.postgres_server import Problem, Server
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import Problem
+from ansible_collections.dashtam.stack.plugins.module_utils.postgres_server import Server
 
 MAGIC = b"PGDMP"
 

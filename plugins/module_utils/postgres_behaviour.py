@@ -7,7 +7,8 @@ and restored, and the application compares its constraints with its models.
 
 from __future__ import annotations
 
-from ansible_collections.dashtam.stack.plugins.module_utils.postgres_server import Problem, Server
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import Problem
+from ansible_collections.dashtam.stack.plugins.module_utils.postgres_server import Server
 
 # Names come out qualified, and nothing that a dump has made is in the way of PostgreSQL's own functions.
 SAFE = "SET search_path = pg_catalog;"

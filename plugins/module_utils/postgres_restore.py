@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import IO, Literal
 
 from ansible_collections.dashtam.stack.plugins.module_utils import postgres_behaviour, postgres_sql
-from ansible_collections.dashtam.stack.plugins.module_utils.postgres_server import Problem, Server, quoted
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import Problem
+from ansible_collections.dashtam.stack.plugins.module_utils.postgres_server import Server, quoted
 
 SWAP_ATTEMPTS = 10
 

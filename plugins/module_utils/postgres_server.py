@@ -11,14 +11,11 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from ansible_collections.dashtam.stack.plugins.module_utils import engine
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import Problem
 
 IDENTIFIER = r'(?:"(?:[^"]|"")+"|[^". (]+)'
 COPY = re.compile(rf"COPY ({IDENTIFIER}\.{IDENTIFIER}) \(.*\) FROM stdin;$".encode())
 END_OF_COPY = b"\\.\n"
-
-
-class Problem(Exception):
-    """What is wrong and what to do, in one line."""
 
 
 def quoted(name: str) -> str:

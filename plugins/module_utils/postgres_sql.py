@@ -12,10 +12,10 @@ import secrets
 from pathlib import Path
 from typing import IO
 
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import Problem
 from ansible_collections.dashtam.stack.plugins.module_utils.postgres_server import (
     COPY,
     END_OF_COPY,
-    Problem,
     Server,
 )
 

@@ -10,9 +10,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import yaml
-
-from tests.by_path import ROOT
+from tests.by_path import ROOT, environment_variables
 from tests.provisioning import playbook
 
 PLANS = ROOT / "tests/provisioning/plans"
@@ -45,7 +43,7 @@ def add_make(folder: Path) -> None:
 
 def show(checkout: Path, *arguments: str) -> str:
     """Return what the plan prints there for all environments, with no engine and no variable of a CI job."""
-    names = yaml.safe_load((ROOT / "playbooks/environment/vars/main.yml").read_text())["dashtam_value_names"]
+    names = environment_variables()["dashtam_value_names"]
     unset = dict.fromkeys(names, "")
     return playbook.finish(
         playbook.start(

@@ -14,6 +14,8 @@ from typing import Any
 import jinja2
 import yaml
 
+from tests.by_path import environment_variables
+
 # Of the engine's objects each kind has one role that makes it.
 MAKERS = {
     "container_apply": "container",
@@ -141,7 +143,8 @@ class Role:
     @cached_property
     def entry_points(self) -> dict[str, tuple[Path, dict[str, Any]]]:
         """Those that validate their arguments and those that do not, with the files that describe them."""
-        validated, others = (self.folder / "meta" / f"{name}.yml" for name in ("argument_specs", "entry_points"))
+        validated = self.folder / "meta/argument_specs.yml"
+        others = self.folder / "meta/entry_points.yml"
         found = {entry: (validated, spec) for entry, spec in self.specs.items()}
         if others.exists():
             found |= {entry: (others, spec) for entry, spec in yaml.safe_load(others.read_text()).items()}
@@ -379,9 +382,9 @@ def its_interface_is_its_own(role: Role) -> list[str]:
 
 
 def validation_switched_off(root: Path) -> list[str]:
-    """Whether Ansible validates arguments is said where an entry point is described, not wherever it is called."""
+    """Whether arguments are validated is said where an entry point is described, not where it is called."""
     return [
-        f"{path.relative_to(root)}:{number}: rolespec_validate; call an entry point of the role's meta/entry_points.yml"
+        f"{path.relative_to(root)}:{number}: rolespec_validate; call an entry point of meta/entry_points.yml"
         for folder in ("playbooks", "roles")
         for path in sorted((root / folder).rglob("*.yml"))
         for number, line in enumerate(path.read_text().splitlines(), 1)
@@ -391,15 +394,15 @@ def validation_switched_off(root: Path) -> list[str]:
 
 def variables_nobody_declares(root: Path) -> list[str]:
     """What inventories and playbooks/environment set is a role's argument, or is in validate_options."""
-    environment = root / "playbooks/environment/vars/main.yml"
-    settings = yaml.safe_load(environment.read_text())
+    files = sorted((root / "playbooks/environment/vars/main").glob("*.yml"))
+    settings = {path: yaml.safe_load(path.read_text()) for path in files}
     defaults = root / "playbooks/environment/defaults/main.yml"
-    declared = {name for role in roles(root / "roles") for name in role.options} | settings[
-        "validate_options"
-    ].keys()
+    declared = {name for role in roles(root / "roles") for name in role.options}
+    declared |= environment_variables(root)["validate_options"].keys()
     faults = [
-        f"{environment.relative_to(root)}: no role declares {name}"
-        for name in settings.keys() - declared
+        f"{path.relative_to(root)}: no role declares {name}"
+        for path, names in settings.items()
+        for name in names.keys() - declared
         if not name.startswith("dashtam_")
     ]
     for path in (defaults, *sorted((root / "inventories").rglob("*.yml"))):

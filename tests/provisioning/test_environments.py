@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 import yaml
 
-from tests.by_path import ROOT
+from tests.by_path import ROOT, environment_variables
 from tests.provisioning import clean_plan, playbook
 
 SERVICES = ("postgres", "redis", "app", "callback")
@@ -489,7 +489,7 @@ def test_mail_settings_that_the_app_would_refuse_stop_the_run(given: dict[str, s
 
 def test_a_services_port_is_moved_by_the_variable_that_the_advice_about_a_taken_port_names() -> None:
     """Advice makes the variable's name from the service's."""
-    variables = yaml.safe_load((ROOT / "playbooks/environment/vars/main.yml").read_text(encoding="utf-8"))
+    variables = environment_variables()
     services = (*SERVICES, *variables["dashtam_known_services"])
     assert {f"{service}_host_port" for service in services} <= set(variables["validate_ports"])
 
@@ -549,7 +549,7 @@ def test_one_switch_makes_an_environment_disposable(declared: Declared, tmp_path
 
 def test_every_value_that_the_template_of_a_persons_file_names_may_be_set() -> None:
     template = (ROOT / "templates/local.yml.j2").read_text(encoding="utf-8")
-    variables = yaml.safe_load((ROOT / "playbooks/environment/vars/main.yml").read_text(encoding="utf-8"))
+    variables = environment_variables()
     named = set(re.findall(r"^# ([A-Z][A-Z0-9_]*):", template, re.MULTILINE))
     assert named
     assert named - set(variables["dashtam_value_names"]) == set()

@@ -7,9 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.by_path import ROOT
+from tests.by_path import ROOT, environment_variables
 from tests.provisioning import house_rules
 
 NAMES = [role.name for role in house_rules.roles(ROOT / "roles")]
@@ -21,7 +20,7 @@ TASK = """
 
 def environments(root: Path) -> set[str]:
     """Return the names that an environment goes by."""
-    options = yaml.safe_load((root / "playbooks/environment/vars/main.yml").read_text())["validate_options"]
+    options = environment_variables(root)["validate_options"]
     return {path.name for path in (root / "inventories").iterdir()} | {
         *options["dashtam_mode"]["choices"],
         "production",
@@ -278,7 +277,7 @@ def test_a_plugin_that_breaks_a_rule_is_told(copy: Path, line: str, fault: str) 
             "          redis_prot: 1",
             "no role declares redis_prot, nor does validate_options",
         ),
-        ("playbooks/environment/vars/main.yml", "redis_prot: 1", "no role declares redis_prot"),
+        ("playbooks/environment/vars/main/services.yml", "redis_prot: 1", "no role declares redis_prot"),
         (
             "playbooks/environment/defaults/main.yml",
             "dashtam_mood: 1",

@@ -16,7 +16,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
-from tests.by_path import ROOT, load
+from tests.by_path import environment_variables, load
 from tests.provisioning import playbook
 
 NAMES: dict[str, dict[str, Any]] = {
@@ -167,7 +167,7 @@ def test_runs_at_the_same_time_agree(path: Path) -> None:
 
 @pytest.mark.parametrize("password", ["p%a@s:s/w#o$r'd\" \\?&=+~ü", "{{ 1 + 1 }}", "%2F", "😀 \t\n"])
 def test_a_url_keeps_a_password_within_its_part(password: str) -> None:
-    declared = yaml.safe_load((ROOT / "playbooks/environment/vars/main.yml").read_text())["dashtam_app_env"]
+    declared = environment_variables()["dashtam_app_env"]
     variables = {
         "keys_values": {"POSTGRES_PASSWORD": password},
         "postgres_owner": "o",

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-import yaml
 
 from src.core.config import ServerSettings
-from tests.by_path import ROOT
+from tests.by_path import environment_variables
 from tests.provisioning import clean_plan, playbook
 
 # `playbooks/tasks/values.yml` as every playbook has it, and what a run would say.
@@ -132,7 +131,7 @@ def test_what_the_app_has_a_closed_list_for_is_refused_before_anything_starts(ch
 
 
 def test_the_levels_are_those_of_the_app() -> None:
-    declared = yaml.safe_load((ROOT / "playbooks/environment/vars/main.yml").read_text())["validate_options"]
+    declared = environment_variables()["validate_options"]
     assert tuple(declared["LOG_LEVEL"]["choices"]) == get_args(
         ServerSettings.model_fields["log_level"].annotation
     )

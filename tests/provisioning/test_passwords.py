@@ -11,14 +11,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-import yaml
 from dotenv import dotenv_values
 
 from src.core.config import OwnerSettings, load
 from src.core.database_address import DatabaseAddress
 from src.core.security.secret_strength import PLACEHOLDER
 from src.core.test_databases import policy
-from tests.by_path import ROOT
+from tests.by_path import environment_variables
 from tests.by_path import load as plugin
 from tests.provisioning import playbook
 
@@ -125,7 +124,7 @@ ACCEPTED = [value for value in PASSWORDS if not set(value) & set(INVISIBLE)]
 
 def rendered(folder: Path, passwords: list[str]) -> tuple[Path, list[str]]:
     """The env file and the URLs that Ansible makes of them, by the project's own expression for one."""
-    variables = yaml.safe_load((ROOT / "playbooks/environment/vars/main.yml").read_text(encoding="utf-8"))
+    variables = environment_variables()
     url = variables["dashtam_app_env"]["DATABASE_URL"]
     fixed = "{% set postgres_owner, postgres_database = 'owner', 'dashtam_test' %}"
     each = "{% set keys_values = {'POSTGRES_PASSWORD': password} %}"

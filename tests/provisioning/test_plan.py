@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.by_path import ROOT
+from tests.by_path import ROOT, environment_variables
 from tests.provisioning import clean_plan, playbook
 
 SECRET = "Pa5s %@:/#$'\" wörd"
@@ -59,7 +59,7 @@ COMMAND = "{{ lookup('ansible.builtin.pipe', 'touch FOLDER/ran') }}"
 def test_a_value_that_looks_like_a_template_stays_text(place: str, tmp_path: Path) -> None:
     checkout = clean_plan.clone(tmp_path)
     command = COMMAND.replace("FOLDER", str(tmp_path))
-    names = yaml.safe_load((ROOT / "playbooks/environment/vars/main.yml").read_text())["dashtam_value_names"]
+    names = environment_variables()["dashtam_value_names"]
     # What must have a form. The value of a level is not shown, as it is that of the secrets, too.
     formed = ("LOG_LEVEL", "DB_ECHO", "SMTP_HOST", "SMTP_PORT", "SMTP_SECURITY")
     for refused in ({}, {"LOG_LEVEL": command}):
@@ -141,10 +141,11 @@ def test_the_page_of_variables_is_up_to_date() -> None:
             "| `app_reload` | `false` |  | [`1`](../inventories/dev/group_vars/dev.yml) |  |  |",
         ),
         (
-            "playbooks/environment/vars/main.yml",
+            "playbooks/environment/vars/main/services.yml",
             "images_prefix: dashtam",
             "images_prefix: a|b",
-            r"| `images_prefix` | `local` | [`a\|b`](../playbooks/environment/vars/main.yml) |  |  |  |",
+            r"| `images_prefix` | `local` | [`a\|b`](../playbooks/environment/vars/main/services.yml) "
+            "|  |  |  |",
         ),
         (
             "env/.env.test.example",
