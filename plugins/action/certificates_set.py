@@ -1,21 +1,20 @@
-"""Inspect a folder's CA and server certificates, say what is missing, and put new ones in place.
+"""Keep a folder's CA and server certificates good: make those that are missing or that clients would refuse.
 
-An action plugin: a good set costs no module call. New material is made by community.crypto and handed over
-here, so that a single place decides, under a lock, whether it is still needed: of two runs that start at
-once the first one's files stay and the second one's are dropped. Each file is replaced in one step, keys
-first. What an interruption leaves does not belong together; the next run sees that and makes it again.
+An action plugin: no module is called, and no key leaves this process but to its file. All is decided and done
+under a lock, so that of two runs that start at once the second finds what the first has made. Each file is
+replaced in one step, keys first. What an interruption leaves does not belong together; the next run sees that
+and makes it again.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible.utils.display import Display
-from ansible_collections.dashtam.stack.plugins.module_utils import private_files
+from ansible_collections.dashtam.stack.plugins.module_utils import certificate_making, private_files
 from ansible_collections.dashtam.stack.plugins.module_utils.certificate_set import (
     Files,
     State,
@@ -25,11 +24,16 @@ from ansible_collections.dashtam.stack.plugins.module_utils.certificate_set impo
 )
 from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, Problem
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 # By server; the first one has no name.
 Sets = dict[str, tuple[Files, Wanted]]
+# A new CA's name, what it may sign, and its days.
+Authority = tuple[str, list[str], int]
 PUBLIC_FILE, PUBLIC_FOLDER = 0o644, 0o755
+NAMES_OF_ALL = ("localhost", "127.0.0.1", "::1")
+# Days that Apple's systems accept, from the first to the last.
+LONGEST = 825
 
 
 def modes(files: Files) -> dict[Path, int]:
@@ -80,76 +84,67 @@ def repair(files: Files, wanted: Wanted, *, dry_run: bool) -> bool:
     return changed
 
 
-def install_ca(files: Files, state: State, cert: str, key: str) -> bool:
-    """Put a new CA in place unless another run was first."""
-    if not state.ca:
-        return False
+def replace_ca(files: Files, reason: str, authority: Authority) -> None:
+    """Put a new CA in place, and say so to who trusts the old one."""
     if files.ca.exists():
         Display().warning(
-            f"{files.ca} is a new CA, because {state.ca}. "
+            f"{files.ca} is a new CA, because {reason}. "
             "Trust it again in browsers and tools that trusted the old one."
         )
+    certificate, key = certificate_making.authority(*authority)
     private_files.write(files.ca_key, key)
-    private_files.write(files.ca, cert, PUBLIC_FILE)
-    return True
+    private_files.write(files.ca, certificate, PUBLIC_FILE)
 
 
-def install_server(files: Files, state: State, cert: str, key: str) -> bool:
-    """Put a new server certificate in place unless another run was first; refuse one of another CA."""
-    if not state.server:
-        return False
-    try:
-        ca = x509.load_pem_x509_certificate(files.ca.read_bytes())
-        x509.load_pem_x509_certificate(cert.encode()).verify_directly_issued_by(ca)
-    except (ValueError, TypeError, InvalidSignature):
-        raise Problem(f"{files.ca}: was replaced while its certificate was being made; run again") from None
-    private_files.write(files.key, key)
-    private_files.write(files.cert, cert, PUBLIC_FILE)
-    return True
-
-
-def work(
-    files: Files, wanted: Wanted, ca: Sequence[str], server: Sequence[str], *, dry_run: bool
-) -> tuple[State, bool]:
-    """Put what is given in place, then judge; return whether anything changed (or, in a dry run, would)."""
-    if dry_run:
-        state = inspect(files, wanted)
-        return state, repair(files, wanted, dry_run=True) or bool(state.ca or state.server)
-    changed = not files.private.is_dir()
-    private_files.make_parents(files.private)
-    with private_files.locked(files.folder):
-        remove_mount_points(files)
-        if ca:
-            changed |= install_ca(files, inspect(files, wanted), *ca)
-        if server:
-            changed |= install_server(files, inspect(files, wanted), *server)
-        changed |= repair(files, wanted, dry_run=False)
-        state = inspect(files, wanted)
-    if (ca and state.ca) or (server and state.server):
+def replace_server(files: Files, wanted: Wanted) -> None:
+    """Put a new server certificate in place."""
+    days, before = wanted.server_lifetime.days, wanted.renew_before.days
+    # A day of it is over already.
+    if not before + 1 < days <= LONGEST:
         raise Problem(
-            f"{files.folder}: what was just made cannot be used ({state.ca or state.server}); "
+            f"certificates_days is {days}: it must be at least 2 more than certificates_renew_before "
+            f"({before}) and no more than {LONGEST}, which is what Apple's systems accept"
+        )
+    ca = x509.load_pem_x509_certificate(files.ca.read_bytes())
+    ca_key = load_pem_private_key(files.ca_key.read_bytes(), None)
+    certificate, key = certificate_making.server(ca, ca_key, wanted.names, days)
+    private_files.write(files.key, key)
+    private_files.write(files.cert, certificate, PUBLIC_FILE)
+
+
+def judged(sets: Sets, *, dry_run: bool) -> tuple[dict[str, State], bool]:
+    """Repair what needs no new certificate; return what does, and whether anything was repaired."""
+    repaired = [repair(files, wanted, dry_run=dry_run) for files, wanted in sets.values()]
+    return {name: inspect(files, wanted) for name, (files, wanted) in sets.items()}, any(repaired)
+
+
+def provide(sets: Sets, authority: Authority, *, dry_run: bool) -> tuple[dict[str, State], bool]:
+    """Make what must be made; return each server's state, and whether anything changed (or would)."""
+    main, _ = sets[""]
+    if dry_run:
+        states, repaired = judged(sets, dry_run=True)
+        return states, repaired or any(state.reason for state in states.values())
+    changed = not main.private.is_dir()
+    private_files.make_parents(main.private)
+    with private_files.locked(main.folder):
+        for files, _ in sets.values():
+            remove_mount_points(files)
+        states, repaired = judged(sets, dry_run=False)
+        if not any(state.reason for state in states.values()):
+            return states, changed or repaired
+        if reason := next((state.ca for state in states.values() if state.ca), ""):
+            replace_ca(main, reason, authority)
+            states, _ = judged(sets, dry_run=False)
+        for name, state in states.items():
+            if state.server and not state.ca:
+                replace_server(*sets[name])
+        states, _ = judged(sets, dry_run=False)
+    if left := next((state.reason for state in states.values() if state.reason), ""):
+        raise Problem(
+            f"{main.folder}: what was just made cannot be used ({left}); "
             "see certificates_permitted, certificates_ca_days and certificates_days"
         )
-    return state, changed
-
-
-def work_on_all(
-    sets: dict[str, tuple[Files, Wanted]],
-    ca: Sequence[str],
-    server: Sequence[str],
-    new: str,
-    *,
-    dry_run: bool,
-) -> tuple[dict[str, State], bool]:
-    """Do that for each server, by name; ``server`` is for the one called ``new``."""
-    states, changed = {}, False
-    for name, (files, wanted) in sets.items():
-        states[name], touched = work(files, wanted, ca, server if name == new else [], dry_run=dry_run)
-        changed |= touched
-    if ca:
-        # The one that needed the new CA may have come after others.
-        states = {name: inspect(files, wanted) for name, (files, wanted) in sets.items()}
-    return states, changed
+    return states, True
 
 
 def expected(sets: Sets) -> list[dict[str, Any]]:
@@ -183,22 +178,18 @@ def answer(sets: Sets, states: dict[str, State]) -> dict[str, Any]:
 
 
 class ActionModule(LocalAction):
-    """Returns `ca` and `servers` (why they must be made), `fingerprints`, `files` and `expected`.
-
-    Fails in one line.
-    """
+    """Returns `ca` and `servers` (why they would be made), `fingerprints`, `files` and `expected`."""
 
     arguments: ClassVar[Any] = {
         "directory": {"type": "str", "required": True},
         "names": {"type": "list", "elements": "str", "required": True},
-        "servers": {"type": "dict", "default": {}},
-        "renew_before": {"type": "int", "required": True},
-        "days": {"type": "int", "required": True},
+        "servers": {"type": "dict", "required": True},
+        "permitted": {"type": "list", "elements": "str", "required": True},
+        "ca_name": {"type": "str", "required": True},
         "ca_days": {"type": "int", "required": True},
-        "key_owner": {"type": "int", "default": -1},
-        "new_ca": {"type": "list", "elements": "str", "default": []},
-        "new_server": {"type": "list", "elements": "str", "default": []},
-        "server": {"type": "str", "default": ""},
+        "days": {"type": "int", "required": True},
+        "renew_before": {"type": "int", "required": True},
+        "key_owner": {"type": "int", "required": True},
     }
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -207,7 +198,7 @@ class ActionModule(LocalAction):
             name: (
                 Files(folder, name),
                 Wanted(
-                    names=frozenset(names),
+                    names=frozenset([*NAMES_OF_ALL, *names]),
                     renew_before=timedelta(days=arguments["renew_before"]),
                     server_lifetime=timedelta(days=arguments["days"]),
                     ca_lifetime=timedelta(days=arguments["ca_days"]),
@@ -216,9 +207,9 @@ class ActionModule(LocalAction):
             )
             for name, names in {"": arguments["names"], **arguments["servers"]}.items()
         }
-        material = arguments["new_ca"], arguments["new_server"], arguments["server"]
+        authority = (arguments["ca_name"], arguments["permitted"], arguments["ca_days"])
         try:
-            states, changed = work_on_all(sets, *material, dry_run=self.dry_run)
+            states, changed = provide(sets, authority, dry_run=self.dry_run)
         except OSError as error:
             place = error.filename or folder
             raise Problem(f"{place}: {error.strerror}; make it yours, then run again") from None

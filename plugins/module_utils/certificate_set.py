@@ -9,34 +9,23 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import ipaddress
 import ssl
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
+from ansible_collections.dashtam.stack.plugins.module_utils import certificate_making
+from ansible_collections.dashtam.stack.plugins.module_utils.certificate_making import DAY, general_name
 from ansible_collections.dashtam.stack.plugins.module_utils.local_action import Problem
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 # Level 3 requires 128 bits of security (SSL_CTX_set_security_level), which the role's P-256 and SHA-256 have.
 CIPHERS = "DEFAULT:@SECLEVEL=3"
 # The two ends of a lifetime are computed one after the other.
 ROUNDING = timedelta(minutes=1)
-DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -67,12 +56,9 @@ class State:
     server: str = ""
     fingerprint: str = ""
 
-
-def general_name(name: str) -> x509.GeneralName:
-    """Return a name as certificates hold it, in the one spelling that compares equal."""
-    with contextlib.suppress(ValueError):
-        return x509.IPAddress(ipaddress.ip_address(name))
-    return x509.DNSName(name.lower())
+    @property
+    def reason(self) -> str:
+        return self.ca or self.server
 
 
 def alternative_names(certificate: x509.Certificate) -> set[x509.GeneralName]:
@@ -127,43 +113,16 @@ def refusal(ca: Path, cert: Path, key: Path, name: str) -> str:
     return "OpenSSL did not finish the handshake"
 
 
-def probe(folder: Path, files: Files, ca: x509.Certificate, name: str) -> str:
-    """Return why a certificate for a name is refused although this CA has just signed it; empty if it is not.
-
-    Only the CA can be the reason.
-    """
-    ca_key = load_pem_private_key(files.ca_key.read_bytes(), None)
-    key = ec.generate_private_key(ec.SECP256R1())
-    now = datetime.now(UTC)
-    builder = (
-        x509.CertificateBuilder(issuer_name=ca.subject, subject_name=x509.Name([]))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - DAY)
-        .not_valid_after(now + DAY)
-        .add_extension(x509.SubjectAlternativeName([general_name(name)]), critical=True)
-    )
-    with contextlib.suppress(x509.ExtensionNotFound):
-        identifier = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-        issuer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
-        builder = builder.add_extension(issuer, critical=False)
-    with_digest = isinstance(ca_key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
-    # What may not sign, cryptography refuses by itself.
-    certificate = builder.sign(
-        cast("CertificateIssuerPrivateKeyTypes", ca_key), hashes.SHA256() if with_digest else None
-    )
-    pair = folder / "probe.pem"
-    pair.write_bytes(
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        + certificate.public_bytes(Encoding.PEM)
-    )
-    return refusal(files.ca, pair, pair, name)
-
-
 def may_not_sign(files: Files, ca: x509.Certificate, names: Iterable[str]) -> str:
     """Return why this CA, whose key is there, must not sign for the names; empty if it may."""
+    ca_key = load_pem_private_key(files.ca_key.read_bytes(), None)
+    reasons = {}
     with tempfile.TemporaryDirectory() as folder:
-        reasons = {name: probe(Path(folder), files, ca, name) for name in sorted(names)}
+        for name in sorted(names):
+            pair = Path(folder, "pair.pem")
+            # What may not sign, cryptography refuses by itself.
+            pair.write_bytes(b"".join(certificate_making.server(ca, ca_key, [name], days=2)))
+            reasons[name] = refusal(files.ca, pair, pair, name)
     refused = [name for name, reason in reasons.items() if reason]
     if len(refused) == len(reasons):
         return f"what the old one signs is refused ({next(iter(reasons.values()))})"

@@ -240,10 +240,24 @@ def test_clients_refuse_what_the_ca_may_not_sign(made: Made, tmp_path: Path, nam
     handshake(folder, *sign(folder, tmp_path, "app"), "app")
 
 
-def test_a_good_set_is_good(files: Any) -> None:
-    state, changed = certificates.work(files, WANTED, [], [], dry_run=False)
+def judged(files: Any, *, dry_run: bool) -> tuple[Any, bool]:
+    """What has to be made, with nothing made."""
+    states, repaired = certificates.judged({"": (files, WANTED)}, dry_run=dry_run)
+    return states[""], repaired
+
+
+def provided(files: Any, *, dry_run: bool = False) -> tuple[Any, bool]:
+    authority = ("Test CA", ["127.0.0.0/8", *NAMES], 3650)
+    states, changed = certificates.provide({"": (files, WANTED)}, authority, dry_run=dry_run)
+    return states[""], changed
+
+
+def test_a_good_set_stays(files: Any) -> None:
+    before = {path: path.read_bytes() for path in files.folder.rglob("*.pem")}
+    state, changed = provided(files)
     assert (state.ca, state.server, changed) == ("", "", False)
     assert len(state.fingerprint) == 64
+    assert {path: path.read_bytes() for path in before} == before
 
 
 Spoil = Callable[[Any], object]
@@ -386,7 +400,7 @@ def test_a_server_certificate_that_clients_refuse_is_renewed(files: Any, spoil: 
     spoil(files)
     modes = files.key.stat().st_mode
     for dry_run in (True, False):
-        state, _ = certificates.work(files, WANTED, [], [], dry_run=dry_run)
+        state, _ = judged(files, dry_run=dry_run)
         assert state.ca == ""
         assert re.search(why, state.server, re.IGNORECASE), state.server
     assert files.key.stat().st_mode == modes
@@ -419,7 +433,7 @@ def test_a_run_renews_the_server_certificate(files: Any, tmp_path: Path, spoil: 
 def test_a_ca_that_clients_refuse_is_replaced(files: Any, spoil: Spoil, why: str) -> None:
     spoil(files)
     for dry_run in (True, False):
-        state, _ = certificates.work(files, WANTED, [], [], dry_run=dry_run)
+        state, _ = judged(files, dry_run=dry_run)
         assert state.server
         assert re.search(why, state.ca), state.ca
 
@@ -439,7 +453,7 @@ def test_a_run_replaces_the_ca(files: Any, tmp_path: Path, spoil: Spoil) -> None
 def test_another_good_ca_stays(files: Any) -> None:
     """A person may have put a CA here that is trusted already. Whether to limit it, that person decides."""
     authority()(files)
-    state, changed = certificates.work(files, WANTED, [], [], dry_run=False)
+    state, changed = provided(files)
     assert (state.ca, state.server, changed) == ("", "", False)
 
 
@@ -514,24 +528,25 @@ def test_modes_are_repaired_and_empty_mount_points_removed(files: Any) -> None:
     files.key.chmod(0o400)
     files.cert.unlink()
     files.cert.mkdir()
-    state, changed = certificates.work(files, WANTED, [], [], dry_run=True)
+    _, changed = provided(files, dry_run=True)
     assert changed
     assert files.cert.is_dir()
-    state, changed = certificates.work(files, WANTED, [], [], dry_run=False)
+    state, changed = provided(files)
     assert changed
-    assert state.server == "it is missing"
+    assert (state.ca, state.server) == ("", "")
+    assert pem(files.cert)
     assert stat.S_IMODE(files.key.stat().st_mode) == 0o600
+    files.cert.unlink()
     files.cert.mkdir()
     (files.cert / "a file").touch()
     with pytest.raises(certificates.Problem, match=r"cert\.pem: is a folder with something in it"):
-        certificates.work(files, WANTED, [], [], dry_run=False)
+        provided(files)
 
 
-def test_the_second_of_two_runs_keeps_what_the_first_made(files: Any, tmp_path: Path) -> None:
-    before = files.ca.read_bytes(), files.cert.read_bytes()
-    state, changed = certificates.work(files, WANTED, ["cert", "key"], ["cert", "key"], dry_run=False)
-    assert (state.server, changed) == ("", False)
-    assert (files.ca.read_bytes(), files.cert.read_bytes()) == before
+def test_what_is_no_name_is_told(files: Any) -> None:
+    names = frozenset(["täst"])
+    with pytest.raises(certificates.Problem, match="täst is no address and no name in ASCII"):
+        certificates.inspect(files, replace(WANTED, names=names))
 
 
 def test_runs_at_the_same_time_make_one_set(made: Made) -> None:
