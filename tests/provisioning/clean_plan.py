@@ -15,7 +15,7 @@ from tests.provisioning import playbook
 
 PLANS = ROOT / "tests/provisioning/plans"
 ENVIRONMENTS = ("dev", "test", "ci")
-WANTED = ("ansible.cfg", "inventories", "meta", "playbooks", "plugins", "roles", "templates")
+WANTED = ("ansible.cfg", "inventories", "meta", "monitoring", "playbooks", "plugins", "roles", "templates")
 COMMAND = ".venv/bin/python -m tests.provisioning.clean_plan"
 HEADER = f"---\n# Written by {COMMAND}\n"
 INVENTORIES = [argument for name in ENVIRONMENTS for argument in ("-i", f"inventories/{name}")]

@@ -6,6 +6,7 @@ token of a path gets into one. The server is a single process, whose numbers are
 """
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -31,7 +32,7 @@ BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 CONNECTIONS = 20
 
 # A second series for each, which says when the first was made; Prometheus knows that itself.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]  # its declaration has no types
 
 
 class Metrics:
@@ -85,7 +86,9 @@ async def served(metrics: Metrics, settings: ServerSettings, port: int | None) -
         # With SO_REUSEADDR: the process that a reload has ended leaves connections behind.
         listening = socket.create_server(("0.0.0.0", port))  # noqa: S104 - inside a container, not published
     except OSError as error:
-        raise ConfigurationError(f"METRICS_PORT: {port}: {error.strerror}; choose another port") from None
+        # Python adds the address to the error's own words.
+        reason = os.strerror(error.errno or 0)
+        raise ConfigurationError(f"METRICS_PORT: {port}: {reason}; choose another port") from None
     options = uvicorn_options(settings, port, reload=False) | {
         "factory": False,
         "lifespan": "off",
