@@ -21,6 +21,7 @@ from src.core.web.health import Health, Readiness, readiness
 from src.core.web.metrics import Metrics, served
 from src.core.web.rate_limits import RateLimiter
 from src.core.web.requests import RequestMiddleware
+from src.core.web.tracing import Traces
 from src.core.web.trailing_slashes import TrailingSlashMiddleware
 from src.provider_types import define_all
 
@@ -41,7 +42,7 @@ Errors are problem details (RFC 9457): `type` names the error for programs, `det
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI, metrics: Metrics) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI, metrics: Metrics, traces: Traces) -> AsyncIterator[None]:
     state: AppState = app.state  # type: ignore[assignment]  # FastAPI knows only its base class
     settings = state.settings
     state.engine = create_engine(settings)
@@ -51,7 +52,7 @@ async def lifespan(app: FastAPI, metrics: Metrics) -> AsyncIterator[None]:
     state.migration_heads = heads()
     mail.announce(settings)
     try:
-        async with served(metrics, settings, settings.metrics_port):
+        async with served(metrics, settings, settings.metrics_port), traces.exported():
             yield
     finally:
         await state.redis.aclose()
@@ -71,11 +72,11 @@ def configure(app: FastAPI, settings: Settings) -> AppState:
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The app for ``settings``, by default those of the process environment."""
     settings = settings or load(Settings)
-    metrics = Metrics()
+    metrics, traces = Metrics(), Traces()
     app = FastAPI(
         title="Dashtam",
         description=DESCRIPTION,
-        lifespan=lambda app: lifespan(app, metrics),
+        lifespan=lambda app: lifespan(app, metrics, traces),
         openapi_url="/openapi.json" if settings.environment != "production" else None,
         # Theirs load what they need from the internet.
         docs_url=None,
@@ -88,7 +89,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         RequestMiddleware,
         routes=lambda: iter_route_contexts(app.routes),
         internal_error=lambda: problems.answer(problems.InternalError()),
-        observe=metrics.observe,
+        observers=(metrics.observe, traces.observe),
     )
     configure(app, settings)
 

@@ -41,11 +41,7 @@ options:
   redis: {description: Official Redis image., type: str, required: true}
   python: {description: Official Python image., type: str, required: true}
   prefix: {description: Prefix of the built references., type: str, required: true}
-  names:
-    description: Of V(postgres), V(redis), V(app), V(monitoring).
-    type: list
-    elements: str
-    required: true
+  names: {description: As C(images_wanted)., type: list, elements: str, required: true}
   app_name: {description: Name of the app image., type: str, default: app}
   requirements: {description: Path of the app image's hash-pinned requirements., type: str, default: ""}
   packages: {description: Debian packages of the app image., type: list, elements: str, default: []}
@@ -206,11 +202,8 @@ class LookupModule(LookupBase):
                 return Plan(error=fault)
             if wrong := [name for name in [*packages, *build_packages] if not PACKAGE.fullmatch(name)]:
                 return Plan(error=f"There is no Debian package {wrong[0]!r}: write names such as libpq-dev.")
-        prefix, files, registry = (
-            self.get_option("prefix"),
-            Path(self.get_option("files")),
-            self.get_option("registry"),
-        )
+        prefix, registry = self.get_option("prefix"), self.get_option("registry")
+        files = Path(self.get_option("files"))
         app = AppImage(self.get_option("app_name"), requirements, packages, build_packages)
         official = {name: registry + self.get_option(name) for name in ("postgres", "redis", "python")}
         official["app"] = built_reference(prefix, files, "app", official["python"], app)

@@ -24,7 +24,7 @@ async def ask(settings: Settings, port: int) -> httpx.Response:
 
 async def test_it_answers_over_tls_and_ends_with_the_app(app_settings: Settings, port: int) -> None:
     metrics = Metrics()
-    metrics.observe("GET", "/health", 200, 0.01)
+    metrics.observe({"method": "GET"}, "/health", 200, 0.01)
     # As one reload after the other; a connection that stays open does not hold the port.
     for _ in range(2):
         async with (

@@ -460,6 +460,19 @@ def test_monitoring_changes_what_it_watches_and_nothing_else(declared: Declared,
         assert "monitor" not in declared[environment]["containers"]["redis"]["env"]["REDIS_RULES"]
 
 
+def test_traces_go_where_a_person_says_and_nowhere_else(declared: Declared, tmp_path: Path) -> None:
+    for content in declared.values():
+        for spec in content["containers"].values():
+            assert not [name for name in spec["env"] if name.startswith("OTEL_")]
+    given = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "OTEL_TRACES_SAMPLER_ARG": 0.1}
+    containers = declare(tmp_path, "--limit", "dev", "-e", json.dumps(given))["dev"]["containers"]
+    env = containers["app"]["env"]
+    assert {name: value for name, value in env.items() if name.startswith("OTEL_")} == {
+        name: str(value) for name, value in given.items()
+    }
+    assert env.keys() - given.keys() == declared["dev"]["containers"]["app"]["env"].keys()
+
+
 @pytest.mark.parametrize("name", ["monitoring_interval", "monitoring_down_after"])
 def test_a_time_that_prometheus_would_refuse_stops_the_run(name: str) -> None:
     given = {"dashtam_services": ["monitoring"], name: "1 minute"}
@@ -490,7 +503,8 @@ def test_mail_settings_that_the_app_would_refuse_stop_the_run(given: dict[str, s
 def test_a_services_port_is_moved_by_the_variable_that_the_advice_about_a_taken_port_names() -> None:
     """Advice makes the variable's name from the service's."""
     variables = environment_variables()
-    services = (*SERVICES, *variables["dashtam_known_services"])
+    exporters = {"postgres_exporter", "redis_exporter"}  # they publish nothing
+    services = {*SERVICES, *variables["dashtam_known_services"]} - exporters
     assert {f"{service}_host_port" for service in services} <= set(variables["validate_ports"])
 
 

@@ -21,6 +21,7 @@ from prometheus_client import (
     disable_created_metrics,
     make_asgi_app,
 )
+from starlette.types import Scope
 
 from src.core.config import ConfigurationError, ServerSettings
 from src.core.web.server import uvicorn_options
@@ -56,9 +57,9 @@ class Metrics:
             registry=self.registry,
         )
 
-    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+    def observe(self, scope: Scope, route: str, status: int, seconds: float) -> None:
         """Count a request; ``route`` is a template, ``status`` 0 where the client left without an answer."""
-        known = method if method in METHODS else "other"
+        known = scope["method"] if scope["method"] in METHODS else "other"
         self._requests.labels(known, route, str(status)).inc()
         self._seconds.labels(known, route).observe(seconds)
 

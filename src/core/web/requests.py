@@ -29,7 +29,7 @@ class RequestMiddleware:
     :param routes: the app's routes, asked once: each has an ``endpoint`` and a ``path``, the template. The
         path of a request is never logged, since tokens are in some.
     :param internal_error: makes the answer to a request that raised what nothing handles.
-    :param observe: is told of each request: method, route's template, status and seconds.
+    :param observers: are told of each request: scope, route's template, status and seconds.
     """
 
     def __init__(
@@ -37,12 +37,12 @@ class RequestMiddleware:
         app: ASGIApp,
         routes: Callable[[], Iterable[Any]],
         internal_error: Callable[[], Response],
-        observe: Callable[[str, str, int, float], None] = lambda *_: None,
+        observers: Iterable[Callable[[Scope, str, int, float], None]] = (),
     ) -> None:
         self._app = app
         self._routes = routes
         self._internal_error = internal_error
-        self._observe = observe
+        self._observers = tuple(observers)
         self._templates: dict[Any, str] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,7 +86,8 @@ class RequestMiddleware:
 
     def _log(self, scope: Scope, status: int, seconds: float) -> None:
         route = self._template(scope)
-        self._observe(scope["method"], route, status, seconds)
+        for observe in self._observers:
+            observe(scope, route, status, seconds)
         if route in PROBES and status < 400:
             return  # the engine asks every few seconds; that all is well is no news
         fields = {"method": scope["method"], "route": route, "status": status, "ms": round(seconds * 1000)}

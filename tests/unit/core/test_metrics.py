@@ -28,7 +28,7 @@ async def counted(*asked: tuple[str, str]) -> tuple[Series, str]:
         RequestMiddleware,
         routes=lambda: app.routes,
         internal_error=lambda: PlainTextResponse("failed", 500),
-        observe=metrics.observe,
+        observers=[metrics.observe],
     )
 
     @app.get("/people/{email}")
