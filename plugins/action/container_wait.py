@@ -48,10 +48,6 @@ options:
     description: Seconds that all of them have together.
     type: int
     default: 120
-  log_lines:
-    description: Log lines shown of a container that failed.
-    type: int
-    default: 15
 """
 
 RETURN = """
@@ -75,6 +71,8 @@ QUIET = 3.0
 # Seconds that a last question may take where the log says already that there will be no answer.
 DOUBTFUL = 2.0
 
+# Of a container that failed.
+LOG_LINES = 15
 # Seconds: one that was started longer before the wait may have been ready long ago.
 RECENT = 10.0
 
@@ -141,7 +139,7 @@ def wait_for_one(
 class Wait:
     """All containers at once, a thread each; the first failure or difference is the end."""
 
-    def __init__(self, timeout: float, log_lines: int) -> None:
+    def __init__(self, timeout: float) -> None:
         self.seconds: dict[str, float] = {}
         self.answers: dict[str, dict[str, Any]] = {}
         self.repaired: list[str] = []
@@ -149,7 +147,6 @@ class Wait:
         # Questions without an answer yet: what they will tell may be why another container failed.
         self._open: set[str] = set()
         self._deadline = time.monotonic() + timeout
-        self._log_lines = log_lines
         self._stop = threading.Event()
 
     def run(self, containers: list[dict[str, Any]]) -> None:
@@ -185,7 +182,7 @@ class Wait:
                 if question and not question.get("at_once"):
                     self._ask(client, name, question)
         except NotReadyError as error:
-            self.errors.append(f"{error}\n{_last_log(client, name, self._log_lines)}")
+            self.errors.append(f"{error}\n{_last_log(client, name)}")
         except (DockerException, RequestException) as error:
             self.errors.append(f"{name}: the engine does not answer: {error}")
         finally:
@@ -213,7 +210,7 @@ class ActionModule(LocalAction):
         """Return the module-like result, see RETURN."""
         if self.dry_run:
             return {"seconds": {}, "repaired": [], "answers": {}, "different": True}
-        wait = Wait(arguments["timeout"], arguments["log_lines"])
+        wait = Wait(arguments["timeout"])
         wait.run(arguments["containers"])
         # What a question has told may be the reason of the failure, and can be repaired.
         if wait.errors and not wait.different:
@@ -222,9 +219,9 @@ class ActionModule(LocalAction):
         return {"changed": bool(wait.repaired), "repaired": wait.repaired, **found}
 
 
-def _last_log(client: docker.APIClient, name: str, lines: int) -> str:
+def _last_log(client: docker.APIClient, name: str) -> str:
     try:
-        text = client.logs(name, tail=lines).decode(errors="replace").rstrip()
+        text = client.logs(name, tail=LOG_LINES).decode(errors="replace").rstrip()
     except (DockerException, RequestException) as error:
         return f"  (no log: {error})"
     return f"Its last log lines:\n{text}\nNext: docker logs {name}"

@@ -80,6 +80,8 @@ keys:
   type: str
 """
 
+# How names of automatic snapshots begin, and how many of one name stay.
+AUTOMATIC, KEPT = "auto-", 3
 NEEDED = {
     "record": ["file", "keys_file"],
     "list": ["directory"],

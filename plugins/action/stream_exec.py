@@ -18,7 +18,6 @@ Options
   container  name or id of a running container; without it the command runs on this host.
   env        dict of additional variables, text or numbers. Not shown by this plugin; `no_log: true` on the
              task hides it from -vvv too, and the streamed output stays visible.
-  user       user in the container (default: the container's).
   workdir    working directory.
   quiet      show the output only if the code is not 0, or at -v (default: false).
   fetch      dict of path in the container -> path on this host: report files that the command writes.
@@ -99,8 +98,8 @@ def _run_here(
 class _Container:
     """A running container, through the engine's API."""
 
-    def __init__(self, api: APIClient, name: str, user: str, show: Callable[[str], None]) -> None:
-        self._api, self._user, self._show = api, user, show
+    def __init__(self, api: APIClient, name: str, show: Callable[[str], None]) -> None:
+        self._api, self._show = api, show
         self._id = api.inspect_container(name)["Id"]
 
     def run(self, command: list[str], env: dict[str, str], workdir: str | None) -> int:
@@ -139,7 +138,7 @@ class _Container:
         return (content or b"") if self._api.exec_inspect(execution)["ExitCode"] == 0 else None
 
     def _create(self, command: list[str], env: dict[str, str], workdir: str | None) -> str:
-        created = self._api.exec_create(self._id, command, environment=env, workdir=workdir, user=self._user)
+        created = self._api.exec_create(self._id, command, environment=env, workdir=workdir)
         return str(created["Id"])
 
     def _stop(self, execution: str, process: int) -> None:
@@ -167,7 +166,6 @@ class ActionModule(LocalAction):
         "command": {"type": "list", "elements": "str", "required": True},
         "container": {"type": "str"},
         "env": {"type": "dict", "default": {}},
-        "user": {"type": "str", "default": ""},
         "workdir": {"type": "str"},
         "fetch": {"type": "dict", "default": {}},
         "quiet": {"type": "bool", "default": False},
@@ -177,8 +175,8 @@ class ActionModule(LocalAction):
         command, env, fetch = args["command"], _text(args["env"]), args["fetch"]
         if not command:
             raise AnsibleActionFail("command must name a program")
-        if args["container"] is None and (fetch or args["user"]):
-            raise AnsibleActionFail("fetch and user need a container")
+        if args["container"] is None and fetch:
+            raise AnsibleActionFail("fetch needs a container")
         if self.dry_run:
             return {"skipped": True, "rc": 0, "fetched": [], "missing": []}
 
@@ -192,7 +190,7 @@ class ActionModule(LocalAction):
             else:
                 with engine.client() as api:
                     try:
-                        container = _Container(api, args["container"], args["user"], show)
+                        container = _Container(api, args["container"], show)
                     except NotFound as error:
                         message = f"there is no container {args['container']}: start it first"
                         raise AnsibleActionFail(message) from error

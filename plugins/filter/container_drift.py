@@ -12,12 +12,6 @@ from ansible_collections.dashtam.stack.plugins.module_utils.quantities import sh
 from ansible_collections.dashtam.stack.plugins.module_utils.secrets import masked, redacted
 from ansible_collections.dashtam.stack.plugins.module_utils.survey import without_environment
 
-DOCUMENTATION = """
-name: container_drift
-short_description: Tell in a survey of the engine how each declared container differs
-description: See the functions' docstrings.
-"""
-
 # An unhealthy container is not recreated: its log would be lost, and it may recover.
 NOTES = {"health": {"note": "a run shows its log"}}
 
@@ -154,7 +148,6 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         """Return filter names and functions."""
         return {
-            "container_drift": container_drift,
             "container_differences": container_differences,
             "env_drift": env_drift,
             "drift_lines": drift_lines,

@@ -4,13 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-DOCUMENTATION = """
-name: port_lines
-short_description: Propose the lines that move published ports which another program holds
-description: See the functions' docstrings. The action C(container_compare) calls the others.
-"""
-
-
 # What the engine listens with on behalf of a container.
 PROXY = "docker-proxy"
 LOOPING = ("running", "restarting")

@@ -10,12 +10,6 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.dashtam.stack.plugins.module_utils.secrets import redacted
 from ansible_collections.dashtam.stack.plugins.module_utils.survey import carries
 
-DOCUMENTATION = """
-name: container_states
-short_description: Compare declared containers with a survey of the engine
-description: See the functions' docstrings, for this filter and for those beside it.
-"""
-
 COMPOSE = "com.docker.compose"
 
 
@@ -209,7 +203,6 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         """Return filter names and functions."""
         return {
-            "container_hash": container_hash,
             "container_states": container_states,
             "declared_volumes": declared_volumes,
             "volume_families": volume_families,

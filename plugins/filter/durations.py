@@ -6,12 +6,6 @@ from typing import Any
 
 from ansible_collections.dashtam.stack.plugins.module_utils.quantities import in_seconds
 
-DOCUMENTATION = """
-name: duration_faults
-short_description: Say which variables hold no duration
-description: See the function's docstring.
-"""
-
 
 def duration_faults(values: dict[str, Any]) -> list[str]:
     """Return a sentence for each variable whose value is not a duration.

@@ -7,12 +7,6 @@ from typing import Any
 
 from ansible_collections.dashtam.stack.plugins.module_utils.quantities import in_bytes, shown_size
 
-DOCUMENTATION = """
-name: limit_faults
-short_description: Say which limits of a container are too low, or contradict each other
-description: See the function's docstring.
-"""
-
 # The engine's own minimum of memory and processors; fewer processes or files are too few for any server.
 # https://docs.docker.com/engine/containers/resource_constraints/
 LEAST = {"memory": 6 * 2**20, "cpus": 0.01, "pids_limit": 16, "nofile": 64}

@@ -8,12 +8,6 @@ from typing import Any
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.dashtam.stack.plugins.module_utils.quantities import in_bytes, shown_size
 
-DOCUMENTATION = """
-name: python_service
-short_description: Make the container of a Python service from its settings
-description: See the function's docstring.
-"""
-
 # debugpy's own default, in the container.
 DEBUG_PORT = 5678
 DEBUG_FOLDER, DEBUG_SOURCE = "/debug", Path(__file__).resolve().parents[2] / "roles/app/files/debug"

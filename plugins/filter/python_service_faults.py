@@ -11,12 +11,6 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.dashtam.stack.plugins.filter.durations import duration_faults
 from ansible_collections.dashtam.stack.plugins.filter.limits import limit_faults
 
-DOCUMENTATION = """
-name: python_service_faults
-short_description: Say what is wrong with the settings of a Python service
-description: See the function's docstring.
-"""
-
 LIMITS = ("memory", "cpus", "pids_limit", "nofile")
 SHELLS = {"ash", "bash", "dash", "ksh", "sh", "zsh"}
 # What an engine accepts as a volume's name: https://docs.docker.com/reference/cli/docker/volume/create/

@@ -9,12 +9,6 @@ from typing import Any
 
 from ansible_collections.dashtam.stack.plugins.module_utils.secrets import masked
 
-DOCUMENTATION = """
-name: postgres_drift
-short_description: Read the differences that databases.sql or settings.sh prints
-description: See the functions' docstrings.
-"""
-
 Difference = dict[str, str]
 # As `ACL LIST` shows a password.
 PASSWORD_HASH = re.compile(r"#[0-9a-f]{64}")

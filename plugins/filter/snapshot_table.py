@@ -7,12 +7,6 @@ from typing import Any
 from ansible.module_utils.common.text.formatters import bytes_to_human
 from ansible_collections.dashtam.stack.plugins.filter.container_status import container_age
 
-DOCUMENTATION = """
-name: snapshot_table
-short_description: A line for each snapshot
-description: See the function's docstring.
-"""
-
 
 def snapshot_table(snapshots: list[dict[str, Any]]) -> list[str]:
     """Return a line for each snapshot (name, age, size, revision, rows), below the columns' titles.

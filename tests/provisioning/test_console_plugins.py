@@ -182,7 +182,7 @@ def test_what_cannot_be_started_is_said_in_one_line(tmp_path: Path) -> None:
         ({"command": ["/nowhere/at-all"]}, "cannot run /nowhere/at-all"),
         ({"command": []}, "command must name a program"),
         ({"command": ["true"], "env": {"FLAG": True}}, "FLAG must be text or a number, quote it"),
-        ({"command": ["true"], "user": "postgres"}, "fetch and user need a container"),
+        ({"command": ["true"], "fetch": {"/a": "b"}}, "fetch needs a container"),
     ]
     tasks = [
         {
