@@ -80,8 +80,6 @@ keys:
   type: str
 """
 
-# How names of automatic snapshots begin, and how many of one name stay.
-AUTOMATIC, KEPT = "auto-", 3
 NEEDED = {
     "record": ["file", "keys_file"],
     "list": ["directory"],
