@@ -101,7 +101,7 @@ def predicted(run: Run, environment: str) -> dict[str, str]:
                 found[f"env/.secrets.{environment}.{INSTANCE}.yml"] = "changed"
             case "env_file : Write the env file if it differs":
                 found[f"env/.env.{environment}.{INSTANCE}"] = "changed"
-            case "certificates : Inspect the certificates":
+            case "certificates : Make the certificates that are missing or no longer good":
                 found |= dict.fromkeys(certificates(result), "changed")
             case "Let the app's user read a root checkout":
                 found[Path(str(item)).name] = "changed"
