@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 ROLES = Path(__file__).parent
-BEGIN = "<!-- Made by roles/readme.py from meta/argument_specs.yml; edit that. -->"
+BEGIN = "<!-- Made by roles/readme.py from the files in meta/; edit those. -->"
 END = "<!-- Made until here. -->"
 
 
@@ -63,14 +63,15 @@ def flat(text: str | list[str]) -> list[str]:
 
 
 def users(name: str, specs: dict[str, Any]) -> str:
-    """Return which entry points know the variable, in the shorter way, or nothing where all do."""
+    """Return which entry points know the variable, in the shorter way, or nothing where all do.
+
+    What entry_points.yml describes may know it, too; so of two equal ways the one that says less.
+    """
     knowing = [f"`{entry}`" for entry, spec in specs.items() if name in spec.get("options", {})]
     others = [f"`{entry}`" for entry in specs if f"`{entry}`" not in knowing]
     if not others:
         return ""
-    few = (
-        f"Only for {', '.join(knowing)}." if len(knowing) <= len(others) else f"Not for {', '.join(others)}."
-    )
+    few = f"Only for {', '.join(knowing)}." if len(knowing) < len(others) else f"Not for {', '.join(others)}."
     return f" {few}"
 
 
@@ -85,7 +86,7 @@ def tables(specs: dict[str, Any], others: dict[str, Any]) -> str:
         lines += ["| entry point | |", "|---|---|"]
         for entry, spec in (specs | others).items():
             told = [spec["short_description"], *flat(spec.get("description", []))]
-            told += ["Validates no arguments."] * (entry in others)
+            told += ["Ansible does not validate its arguments."] * (entry in others)
             lines.append(f"| `{entry}` | {prose([part.rstrip('.') + '.' for part in told])} |")
         lines.append("")
     lines += ["| variable | type | default | description |", "|---|---|---|---|"]
