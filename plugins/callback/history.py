@@ -2,8 +2,8 @@
 
 The history is a file beside the playbooks' folder (module_utils/run_history.py). A run that only looks, by
 the variable `history_looks_only: true` of one of its plays, is not kept, nor is one with --check, which
-changes nothing, nor one that was interrupted. A history that cannot be written is a warning: no run fails
-or waits for it.
+changes nothing, nor one that was interrupted, nor one without a host of an inventory. A history that cannot
+be written is a warning: no run fails or waits for it.
 
 The tests that a run came to are the `counts` of the action `say`.
 
@@ -74,7 +74,8 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_stats(self, stats: AggregateStats) -> None:
         """Keep the run."""
-        if not self._kept:
+        hosts = [host for host in recap.hosts(stats) if host_variables.is_listed(self._play, host)]
+        if not self._kept or not hosts:
             return
         # Not before they are needed: SQLite is part of no other run.
         import sqlite3
@@ -87,7 +88,7 @@ class CallbackModule(CallbackBase):
             seconds=round(time.monotonic() - self._begun, 1),
             user=run_history.user(),
             playbook=self._name,
-            environments=[host_variables.label(self._play, host) for host in recap.hosts(stats)],
+            environments=[host_variables.label(self._play, host) for host in hosts],
             changed=sum(stats.changed.values()),
             result=run_history.FAILED if failed else run_history.PASSED,
             tests=self._counts,

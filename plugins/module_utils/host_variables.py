@@ -25,6 +25,12 @@ def value(play: Play, host: str, name: str, default: Any) -> Any:
         return default
 
 
+def is_listed(play: Play, host: str) -> bool:
+    """Say whether an inventory lists the host; Ansible makes a ``localhost`` of its own where none does."""
+    known = play.get_variable_manager()._inventory.get_host(host)
+    return known is not None and not known.implicit
+
+
 def label(play: Play, host: str) -> str:
     """Return what a host is called: its variable ``concise_label``, if it has one."""
     return str(value(play, host, "concise_label", host))

@@ -109,7 +109,10 @@ def changes(before: Look, after: Look, database: dict[str, bool]) -> dict[str, s
             if old != new:
                 found[name] = "created" if old is None else "removed" if new is None else "recreated"
     for path in before.files.keys() | after.files.keys():
-        if before.files.get(path) != after.files.get(path) and not path.endswith("/"):
+        # That there was a run is no change that it makes.
+        if path.endswith("/") or path.startswith("reports/history.sqlite"):
+            continue
+        if before.files.get(path) != after.files.get(path):
             found[path.split("/")[0] if path.startswith(("src/", "tests/")) else path] = "changed"
     if after.database and (before.database or database) != after.database:
         found["postgres"] = "changed"

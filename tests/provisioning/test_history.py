@@ -73,6 +73,18 @@ def test_a_run_that_changes_nothing_by_its_nature_leaves_nothing(
     assert not (tmp_path / "reports").exists()
 
 
+def test_a_run_without_a_host_of_an_inventory_leaves_nothing(tmp_path: Path) -> None:
+    plays = tmp_path / "playbooks"
+    plays.mkdir()
+    (plays / "callback_plugins").symlink_to(ROOT / "playbooks/callback_plugins")
+    content = {"name": "Guard", "hosts": "all,localhost", "gather_facts": False, "tasks": [FAIL]}
+    path = plays / "guard.yml"
+    path.write_text(json.dumps([content]))
+    (tmp_path / "ansible.cfg").write_text("[defaults]\n")
+    playbook.finish(playbook.start(str(path), folder=tmp_path, config=tmp_path), 2)
+    assert not (tmp_path / "reports").exists()
+
+
 def test_a_history_that_cannot_be_written_is_a_warning_and_nothing_else(tmp_path: Path) -> None:
     file = tmp_path / run_history.PLACE
     file.parent.mkdir()
