@@ -473,6 +473,12 @@ def test_traces_go_where_a_person_says_and_nowhere_else(declared: Declared, tmp_
     assert env.keys() - given.keys() == declared["dev"]["containers"]["app"]["env"].keys()
 
 
+def test_a_compose_file_without_the_hash_that_redis_needs_is_refused() -> None:
+    given = {"dashtam_services": ["monitoring"], "plan_format": "compose"}
+    process = playbook.start("playbooks/plan.yml", "--limit", "dev", "-e", json.dumps(given))
+    assert "monitoring: Redis is given the hash of a password" in playbook.finish(process, 2)
+
+
 @pytest.mark.parametrize("name", ["monitoring_interval", "monitoring_down_after"])
 def test_a_time_that_prometheus_would_refuse_stops_the_run(name: str) -> None:
     given = {"dashtam_services": ["monitoring"], name: "1 minute"}
