@@ -1,4 +1,4 @@
-"""Typed settings, read from the process environment and from nowhere else.
+"""Typed settings, read from the process environment and from files of secrets (:mod:`src.core.secret_files`).
 
 No ``.env`` file is read: inside a container the environment is complete, and a file lying about must not
 change what runs. Every process loads only the class that it needs, so that the callback server never sees a
@@ -12,10 +12,16 @@ from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from src.core.database_address import DatabaseAddress
 from src.core.mail_settings import MailSettings
+from src.core.secret_files import SecretFileError, secret_files
 from src.core.security import secret_strength
 from src.core.security.encryption import Keyring
 from src.core.security.tls import server_context
@@ -106,7 +112,9 @@ class Environment(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings
+        # Not pydantic's own source: it strips all spaces, and an empty variable would hide the file.
+        files = secret_files(name.upper() for name in settings_cls.model_fields)
+        return init_settings, InitSettingsSource(settings_cls, files), env_settings
 
     def secret_values(self) -> list[str]:
         """Every secret in these settings by itself: each key, and of a URL its password. For the logs."""
@@ -125,6 +133,8 @@ class DatabaseSettings(Environment):
     # URLs say nothing about it: the guard of the test database refuses one with a query string.
     postgres_tls: bool = False
     tls_ca_file: Path | None = None
+    # Whether a database whose schema is newer than the code will do (docs/expand-and-contract.md).
+    schema_ahead: Literal["refuse", "accept"] = "refuse"
 
     @property
     def runtime(self) -> DatabaseAddress:
@@ -217,11 +227,13 @@ S = TypeVar("S", bound=Environment)
 
 
 def load(settings: type[S]) -> S:
-    """Read ``settings`` from the environment; what is wrong becomes one line per variable."""
+    """Read ``settings`` from environment and files; what is wrong becomes one line per variable."""
     try:
         return settings()
     except ValidationError as error:
         raise ConfigurationError("\n".join(_line(problem) for problem in error.errors())) from None
+    except SecretFileError as error:
+        raise ConfigurationError(str(error)) from None
 
 
 def _line(problem: Any) -> str:

@@ -10,7 +10,7 @@ from src.core.config import CallbackSettings, OwnerSettings, Settings
 
 VARIABLES = {
     name.upper() for settings in (CallbackSettings, OwnerSettings, Settings) for name in settings.model_fields
-}
+} | {"SECRETS_DIR"}
 
 
 @pytest.fixture(autouse=True)
