@@ -106,7 +106,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     async def ready(state: StateDependency, response: Response) -> Readiness:
         """The process, the database, its migrations and Redis. 503 while one of them is missing."""
-        found = await readiness(state.engine, state.redis, state.migration_heads)
+        ahead = state.settings.schema_ahead == "accept"
+        found = await readiness(state.engine, state.redis, state.migration_heads, ahead)
         if found.status != "ready":
             response.status_code = 503
         return found

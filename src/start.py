@@ -1,6 +1,10 @@
 """What the app container runs: wait for the database, migrate it, become uvicorn.
 
-    python -m src.start [--reload]
+    python -m src.start [--reload] [--migrated]
+
+With ``--migrated``, nothing is migrated, and the owner's credentials are neither needed nor read: a job has
+run ``python -m src.core.init_db`` before. A database that newer code has migrated will do then, so that a
+version that was rolled back starts (docs/expand-and-contract.md); one that lacks a revision is refused.
 
 The process that serves requests is a new program in the same process: its environment has no owner's
 credentials, and neither has its memory. The container's own environment keeps them, for the next start and
@@ -17,12 +21,12 @@ import signal
 import sys
 from typing import NoReturn
 
-import asyncpg
-
 from src.core import logs
 from src.core.config import ConfigurationError, OwnerSettings, Settings, load
+from src.core.schema.applied import applied
 from src.core.schema.revisions import heads
 from src.core.schema.wait import DatabaseUnavailableError, wait_for_database
+from src.core.secret_files import folder
 from src.core.security.encrypted_rows import require_keys
 from src.core.security.encryption import Keyring
 from src.core.security.landlock import keep_to_itself
@@ -42,7 +46,7 @@ async def prepare(settings: OwnerSettings, keyring: Keyring) -> None:
         settings.owner, "DATABASE_URL", meanwhile=lambda: importlib.import_module(MIGRATE)
     )
     try:
-        revisions = await recorded(connection)
+        revisions = (await applied(connection)).newest
     finally:
         await connection.close()
     if revisions == heads():
@@ -57,13 +61,16 @@ async def prepare(settings: OwnerSettings, keyring: Keyring) -> None:
         await connection.close()
 
 
-async def recorded(connection: asyncpg.Connection) -> frozenset[str]:
-    """The revisions that the database says it has; none in an empty one."""
+async def check(settings: Settings, keyring: Keyring) -> None:
+    """Wait for the database, see that it has the code's revisions and that its values can be read."""
+    connection = await wait_for_database(settings.runtime, "APP_DATABASE_URL")
     try:
-        rows = await connection.fetch("SELECT version_num FROM alembic_version")
-    except asyncpg.UndefinedTableError:
-        return frozenset()
-    return frozenset(row["version_num"] for row in rows)
+        found = await applied(connection)
+        found.require(heads())
+        logger.info("The database is migrated, at %s", ", ".join(sorted(found.newest)))
+        await require_keys(connection, keyring)
+    finally:
+        await connection.close()
 
 
 def fail(error: Exception) -> NoReturn:
@@ -75,6 +82,9 @@ def fail(error: Exception) -> NoReturn:
 def main() -> NoReturn:
     parser = argparse.ArgumentParser(prog="python -m src.start")
     parser.add_argument("--reload", action="store_true", help="restart when the source changes")
+    parser.add_argument(
+        "--migrated", action="store_true", help="a job migrates; a schema that is newer than the code will do"
+    )
     arguments = parser.parse_args()
     # Without an init a first process has no default reaction to SIGTERM: stopping would take 10 s.
     # At once, not by an exception: one raised inside an import may be swallowed, and the server rolls back.
@@ -84,12 +94,22 @@ def main() -> NoReturn:
         settings = load(Settings)
         options = uvicorn_options(settings, settings.app_port, arguments.reload)
         keyring = Keyring.parse(settings.encryption_key.get_secret_value())
-        owner = load(OwnerSettings)
-        logs.configure("INFO", settings.secret_values() + owner.secret_values())
-        asyncio.run(prepare(owner, keyring))
+        if arguments.migrated:
+            logs.configure("INFO", settings.secret_values())
+            asyncio.run(check(settings, keyring))
+        else:
+            owner = load(OwnerSettings)
+            logs.configure("INFO", settings.secret_values() + owner.secret_values())
+            asyncio.run(prepare(owner, keyring))
     except (ConfigurationError, DatabaseUnavailableError) as error:
         fail(error)
     environment = {name: value for name, value in os.environ.items() if name not in OWNERS_VARIABLES}
+    if arguments.migrated:
+        environment["SCHEMA_AHEAD"] = "accept"
+    if any(os.access(file := folder() / name, os.R_OK) for name in OWNERS_VARIABLES):
+        logger.warning(
+            "The app can read the owner's %s: give it to the migration alone, see --migrated", file
+        )
     # Whoever attaches runs code here in any case, and in such a domain debugpy was seen to miss the worker.
     if "DEBUG_PORT" in os.environ:
         logger.warning("A debugger may attach: whoever does can read the owner's DATABASE_URL, too")

@@ -72,6 +72,19 @@ async def test_without_or_with_other_migrations(app_settings: Settings, scratch:
         assert (await http.get("/ready")).json()["checks"] == expected
 
 
+async def test_where_newer_code_may_have_migrated(app_settings: Settings, scratch: OwnerSettings) -> None:
+    """What the database has besides does not matter, and what it lacks does."""
+    update = {"app_database_url": scratch.app_database_url, "schema_ahead": "accept"}
+    async with client(app_settings.model_copy(update=update)) as http:
+        for statement, status in {
+            "UPDATE alembic_version SET version_num = 'ffff'": 200,
+            "COMMENT ON TABLE alembic_version IS 'revisions: eeee ffff'": 503,
+            "DROP TABLE alembic_version": 503,
+        }.items():
+            await in_transaction(scratch, lambda connection, run=statement: connection.execute(text(run)))
+            assert (await http.get("/ready")).status_code == status
+
+
 async def test_ready_again_after_the_database_was_away(
     app_settings: Settings, scratch: OwnerSettings
 ) -> None:

@@ -7,11 +7,9 @@ import os
 import re
 import shutil
 import signal
-import socket
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -19,16 +17,15 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from src.core.config import OwnerSettings, ServerSettings, Settings, load
+from src.core.config import OwnerSettings, Settings, load
 from src.core.database import engine_of
 from src.core.schema.migrate import downgrade, in_transaction
 from src.core.security.encrypted_rows import TABLE
 from src.core.security.encryption import Keyring
-from src.core.security.tls import client_context
 from src.core.web.server import SOURCE
 from tests import factories
+from tests.integration.servers import PATIENCE, Server, free_port, position, serving
 
-PATIENCE = 60
 CALLBACKS_VARIABLES = (
     "APP_URL",
     "DEBUG",
@@ -41,86 +38,6 @@ CALLBACKS_VARIABLES = (
     "TLS_CERT_FILE",
     "TLS_KEY_FILE",
 )
-
-
-class Server:
-    """A process of ours and what it has said so far."""
-
-    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
-        self.process = process
-        self.url = f"https://localhost:{port}"
-        self.log: list[str] = []
-
-    async def read(self, until: str) -> None:
-        assert self.process.stdout is not None
-        async with asyncio.timeout(PATIENCE):
-            while not any(until in line for line in self.log):
-                line = (await self.process.stdout.readline()).decode()
-                assert line, f"ended without saying {until!r}:\n{''.join(self.log)}"
-                self.log.append(line)
-
-    def environment(self) -> set[str]:
-        content = Path(f"/proc/{self.process.pid}/environ").read_bytes()
-        return {item.partition(b"=")[0].decode() for item in content.split(b"\0") if item}
-
-
-@asynccontextmanager
-async def serving(
-    module: str, *arguments: str, port: int, env: dict[str, str], cwd: Path = SOURCE.parent
-) -> AsyncIterator[Server]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        module,
-        *arguments,
-        cwd=cwd,
-        env=env,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        yield Server(process, port)
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-            await asyncio.wait_for(process.communicate(), PATIENCE)
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-@pytest.fixture
-def port() -> int:
-    return free_port()
-
-
-@pytest.fixture
-def env(scratch: OwnerSettings, port: int) -> dict[str, str]:
-    return dict(os.environ) | {
-        "APP_PORT": str(port),
-        "DATABASE_URL": scratch.database_url.get_secret_value(),
-        "APP_DATABASE_URL": scratch.app_database_url.get_secret_value(),
-        "POSTGRES_PASSWORD": scratch.owner.password,
-        "LOG_LEVEL": "INFO",
-    }
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    # An open connection would be waited for when a server stops.
-    limits = httpx.Limits(max_keepalive_connections=0)
-    async with httpx.AsyncClient(
-        verify=client_context(load(ServerSettings).tls_ca_file), limits=limits
-    ) as client:
-        yield client
-
-
-def position(log: list[str], text: str) -> int:
-    return next(index for index, line in enumerate(log) if text in line)
 
 
 async def test_migrates_then_serves_without_the_owners_credentials(

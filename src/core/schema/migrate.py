@@ -33,7 +33,8 @@ from sqlalchemy import Connection, NullPool, text
 from src.core import logs
 from src.core.config import ConfigurationError, OwnerSettings, load
 from src.core.database import engine_of
-from src.core.schema.revisions import MIGRATIONS, files, heads, require_known, require_one_head
+from src.core.schema.applied import record
+from src.core.schema.revisions import MIGRATIONS, files, heads, lineage, require_known, require_one_head
 from src.core.schema.wait import DatabaseUnavailableError, wait_for_database
 
 EXTENSION = "uuid-ossp"
@@ -73,6 +74,7 @@ def run_migrations(connection: Connection, runtime_role: str, revision: str = "h
     require_known(_recorded(connection))
     with alembic_config(connection, runtime_role) as config:
         command.upgrade(config, revision)
+    record(connection, lineage(_recorded(connection)))
 
 
 def run_downgrade(connection: Connection, runtime_role: str, revision: str) -> None:
@@ -84,6 +86,7 @@ def run_downgrade(connection: Connection, runtime_role: str, revision: str) -> N
     require_known(_recorded(connection))
     with alembic_config(connection, runtime_role) as config:
         command.downgrade(config, revision)
+    record(connection, lineage(_recorded(connection)))
 
 
 def schema_differences(connection: Connection) -> list[str]:

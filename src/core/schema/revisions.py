@@ -44,6 +44,20 @@ def heads(versions: Path | None = None) -> frozenset[str]:
     return known(versions) - ancestors
 
 
+def lineage(recorded: frozenset[str]) -> frozenset[str]:
+    """Return the given revisions and all that come before them."""
+    below = {str(constants["revision"]): constants.get("down_revision") for constants in files().values()}
+    found: set[str] = set()
+    waiting = list(recorded)
+    while waiting:
+        revision = waiting.pop()
+        if revision not in found:
+            found.add(revision)
+            down = below.get(revision)
+            waiting += [down] if isinstance(down, str) else down or ()
+    return frozenset(found)
+
+
 def require_one_head() -> None:
     """Raise ConfigurationError, with the next command, if there are several heads."""
     if len(found := sorted(heads())) > 1:

@@ -10,6 +10,8 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from src.core.schema.applied import QUERY, Applied
+
 TIMEOUT = 2.0
 State = TypeVar("State", bound=str)
 
@@ -33,11 +35,17 @@ class Readiness(BaseModel):
     checks: Checks
 
 
-async def readiness(engine: AsyncEngine, redis: Redis, expected: frozenset[str]) -> Readiness:
-    """What works and what does not. Reasons go to the log, not to whoever asks."""
+async def readiness(
+    engine: AsyncEngine, redis: Redis, expected: frozenset[str], ahead: bool = False
+) -> Readiness:
+    """What works and what does not. Reasons go to the log, not to whoever asks.
+
+    :param expected: the code's newest revisions.
+    :param ahead: whether a database that has these and newer ones will do.
+    """
     database, migrations, cache = await asyncio.gather(
         _state("database", _database(engine), "unreachable"),
-        _state("migrations", _migrations(engine, expected), "not at head"),
+        _state("migrations", _migrations(engine, expected, ahead), "not at head"),
         _state("redis", _redis(redis), "unreachable"),
     )
     is_ready = database == cache == migrations == "ok"
@@ -62,11 +70,11 @@ async def _database(engine: AsyncEngine) -> None:
         await connection.execute(text("SELECT 1"))
 
 
-async def _migrations(engine: AsyncEngine, expected: frozenset[str]) -> None:
+async def _migrations(engine: AsyncEngine, expected: frozenset[str], ahead: bool) -> None:
     async with engine.connect() as connection:
-        found = frozenset(await connection.scalars(text("SELECT version_num FROM alembic_version")))
-    if found != expected:
-        raise LookupError(f"the database is at {sorted(found)}, the code at {sorted(expected)}")
+        found = Applied.of(*(await connection.execute(text(QUERY))).one())
+    if not (expected <= found.revisions if ahead else found.newest == expected):
+        raise LookupError(f"the database is at {sorted(found.newest)}, the code at {sorted(expected)}")
 
 
 async def _redis(redis: Redis) -> None:
