@@ -2,6 +2,7 @@
 # A machine that has nothing: a Debian 13 container with git, make, ca-certificates and sudo. For scripts that source it, which set
 # scratch to a folder of their own.
 
+# shellcheck disable=SC2154  # scratch
 machine_image=dashtam-bare-machine:trixie
 machine_bundle=/etc/ssl/certs/outer.pem
 # What reaches the package index from here, the machine needs, too; machine_variables names what is in it.

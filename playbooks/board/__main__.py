@@ -15,6 +15,7 @@ import ssl
 import sys
 import urllib.request
 from types import FrameType
+from typing import Any
 
 from playbooks.board import CHECKOUT
 
@@ -33,7 +34,7 @@ def port(text: str) -> int:
     return int(text)
 
 
-def certificates() -> dict[str, str]:
+def certificates() -> dict[str, Any]:
     """Return uvicorn's options for TLS. Raises BoardError."""
     files = {"ssl_certfile": CERTIFICATES / "cert.pem", "ssl_keyfile": CERTIFICATES / "key.pem"}
     for file in files.values():

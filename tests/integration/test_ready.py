@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import httpx
 from pydantic import SecretStr
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from src.core.config import OwnerSettings, Settings
 from src.core.schema.migrate import in_transaction
@@ -20,6 +21,10 @@ async def client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://app") as http,
     ):
         yield http
+
+
+def execute(statement: str, connection: Connection) -> None:
+    connection.execute(text(statement))
 
 
 def changed(settings: Settings, name: str, value: str) -> Settings:
@@ -81,7 +86,7 @@ async def test_where_newer_code_may_have_migrated(app_settings: Settings, scratc
             "COMMENT ON TABLE alembic_version IS 'revisions: eeee ffff'": 503,
             "DROP TABLE alembic_version": 503,
         }.items():
-            await in_transaction(scratch, lambda connection, run=statement: connection.execute(text(run)))
+            await in_transaction(scratch, partial(execute, statement))
             assert (await http.get("/ready")).status_code == status
 
 
