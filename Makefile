@@ -132,8 +132,9 @@ lock: venv ## pin the packages that pyproject.toml asks for; UPGRADE=1 takes the
 	@UV_CUSTOM_COMPILE_COMMAND='make lock'; export UV_CUSTOM_COMPILE_COMMAND; \
 	compile() { .venv/bin/uv pip compile --quiet --system-certs --generate-hashes --no-emit-index-url --no-emit-find-links --universal \
 		$(if $(UPGRADE),--upgrade) pyproject.toml "$$@" >/dev/null; }; \
-	compile --group test --group debug --python-version 3.13 --output-file requirements/app.txt && \
-	compile --group ops --python-version 3.11 --constraint requirements/app.txt --output-file requirements/ops.txt && \
+	compile --python-version 3.13 --output-file requirements/app.txt && \
+	compile --group test --group debug --python-version 3.13 --constraint requirements/app.txt --output-file requirements/tests.txt && \
+	compile --group ops --python-version 3.11 --constraint requirements/tests.txt --output-file requirements/ops.txt && \
 	git diff --stat -- requirements
 
 generate: venv ## write the generated files: tables in READMEs, docs/variables.md, plans, pictures, examples of env files

@@ -10,7 +10,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from ansible.errors import AnsibleActionFail
@@ -24,17 +24,19 @@ short_description: Builds one image with the engine's classic builder
 description:
   - Runs in the controller's own process; needs neither buildx nor a temporary context on disk.
   - The context is the same whatever the umask of the checkout. A failed build shows the end of its real log.
-  - One build at a time on this machine. What another run has built meanwhile is not built again.
+  - One build at a time on this machine. What is present, as another run may have built it meanwhile, is not
+    built again.
   - After a build, failed or not, its unshipped stages go, and older images of the same name. An image that a
     container uses, running or not, stays. So do the newest O(keep) superseded ones, for a change of branch.
 options:
   name: {description: Reference of the image., type: str, required: true}
   folder: {description: Build context., type: path, required: true}
   scratch: {description: Folder for the packed context and the lock., type: path, required: true}
-  files: {description: "Further files of the context, name to path.", type: dict, default: {}}
+  files: {description: "Further files of the context, name with folders to path.", type: dict, default: {}}
   contents: {description: "Further files of the context, name to content.", type: dict, default: {}}
   args: {description: Build arguments., type: dict, default: {}}
   labels: {description: Labels of the image., type: dict, default: {}}
+  same: {description: Labels that a present image must have to count., type: dict, default: {}}
   cache: {description: Whether layers of earlier builds may be used., type: bool, default: true}
   keep: {description: How many superseded images stay., type: int, default: 1}
 """
@@ -76,7 +78,12 @@ def write_context(target: IO[bytes], folder: Path, files: dict[str, str], conten
     """Write a build context as tar."""
     paths = {path.name: path for path in sorted(folder.iterdir())}
     paths |= {name: Path(path) for name, path in files.items()}
+    folders = {parent.as_posix() for name in paths for parent in PurePosixPath(name).parents} - {"."}
     with tarfile.open(fileobj=target, mode="w") as context:
+        for name in sorted(folders):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            context.addfile(entry)
         for name, path in paths.items():
             with path.open("rb") as source:
                 executable = source.read(2) == b"#!"
@@ -129,7 +136,8 @@ class ActionModule(LocalAction):
         with tempfile.TemporaryFile(dir=options["scratch"]) as context:
             try:
                 with engine.client(timeout=3600) as api:
-                    if options["cache"] and api.images(name=name):
+                    same = {"label": [f"{label}={value}" for label, value in options["same"].items()]}
+                    if options["cache"] and api.images(name=name, filters=same):
                         return False
                     write_context(context, Path(options["folder"]), options["files"], options["contents"])
                     with progress.step("image", name, "building", "built") as told:

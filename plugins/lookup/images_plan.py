@@ -14,12 +14,13 @@ from ansible_collections.dashtam.stack.plugins.module_utils import engine
 from ansible_collections.dashtam.stack.plugins.module_utils.image_references import (
     BUILT,
     MADE,
+    OWN,
     AppImage,
     built_reference,
     built_references,
     same_content,
 )
-from ansible_collections.dashtam.stack.plugins.module_utils.requirements_file import requirements_fault
+from ansible_collections.dashtam.stack.plugins.module_utils.requirements_file import read_requirements
 from requests.exceptions import RequestException
 
 DOCUMENTATION = r"""
@@ -29,10 +30,10 @@ description:
   - Asks the engine through its API, in the controller's own process.
   - No registry is asked unless O(ask_registry) says so.
   - Built images are tagged with a hash of what they are made of, so a present one is also up to date.
-  - The answer holds C(family), C(images) (the references to run), C(python), C(base), C(pull) and C(build)
-    (what is missing, in order), C(undecided) (only a registry's answer can decide, about the image C(ask)),
-    C(reason) and C(error) (one line each, or empty). C(twins) has what is missing by name only, reference to
-    the image of the same content that another project has built here.
+  - The answer holds C(family), C(images) (the references to run), C(app), C(python), C(base), C(pull) and
+    C(build) (what is missing, in order), C(undecided) (only a registry's answer can decide, about the image
+    C(ask)), C(reason) and C(error) (one line each, or empty). C(twins) has what is missing by name only,
+    reference to the image of the same content that another project has built here.
 options:
   source: {description: "V(auto), V(pull) or V(build).", type: str, required: true}
   family: {description: Family recorded on a data volume, or empty., type: str, default: ""}
@@ -44,6 +45,7 @@ options:
   names: {description: As C(images_wanted)., type: list, elements: str, required: true}
   app_name: {description: Name of the app image., type: str, default: app}
   requirements: {description: Path of the app image's hash-pinned requirements., type: str, default: ""}
+  test_requirements: {description: Path of what the tests' image has besides., type: str, default: ""}
   packages: {description: Debian packages of the app image., type: list, elements: str, default: []}
   build_packages: {description: Those that only its build has., type: list, elements: str, default: []}
   files: {description: Folder with one build context per image., type: str, required: true}
@@ -90,6 +92,7 @@ class Plan:
     images: dict[str, str] = field(default_factory=dict)
     base: str = ""
     python: str = ""
+    app: str = ""
     pull: list[str] = field(default_factory=list)
     build: list[str] = field(default_factory=list)
     undecided: bool = False
@@ -118,9 +121,13 @@ def decide(wanted: Wanted, present: Callable[[str], bool]) -> tuple[str, bool]:
     if wanted.family:
         return wanted.family, False
     for family, references in (("official", wanted.official), ("debian", wanted.built)):
-        # These can be made wherever the Python is that they start from.
+        # These can be made wherever an image is that they start from.
         ready = {name: present(references[name]) for name in wanted.names}
-        if all(there or (name in MADE and present(references["python"])) for name, there in ready.items()):
+        bases = {name: ("app", "python") if name == "tests" else ("python",) for name in MADE}
+        if all(
+            there or any(present(references[base]) for base in bases.get(name, ()))
+            for name, there in ready.items()
+        ):
             return family, False
     return "official", True
 
@@ -146,6 +153,7 @@ def make_plan(
         images={name: references[name] for name in wanted.names},
         base=references.get("base", ""),
         python=references["python"],
+        app=references["app"],
         undecided=undecided,
         ask=ask,
         reason=reason,
@@ -155,16 +163,15 @@ def make_plan(
         return wanted.rebuild or not present(references[name])
 
     needed = [name for name in wanted.names if missing(name)]
+    made = BUILT if family == "debian" else {name: BUILT[name] for name in MADE}
+    for name in reversed(made):
+        children = [child for child in plan.build if BUILT[child] == name]
+        if name in needed or (children and missing(name)):
+            plan.build.insert(0, name)
     if family == "official":
-        plan.pull = [references[name] for name in needed if name not in MADE]
-        plan.build = [name for name in needed if name in MADE]
-        if plan.build and missing("python"):
+        plan.pull = [references[name] for name in needed if name not in made]
+        if missing("python") and any(BUILT[name] == "python" for name in plan.build):
             plan.pull.append(references["python"])
-    else:
-        for name in reversed(BUILT):
-            children = [child for child in plan.build if BUILT[child] == name]
-            if name in needed or (children and missing(name)):
-                plan.build.insert(0, name)
     return plan
 
 
@@ -189,25 +196,22 @@ class LookupModule(LookupBase):
 
     def plan(self, api: docker.APIClient) -> Plan:
         """Make the plan with what this engine has."""
-        wanted_names, requirements = tuple(self.get_option("names")), ""
+        wanted_names, texts = tuple(self.get_option("names")), {"requirements": "", "test_requirements": ""}
         packages, build_packages = (tuple(self.get_option(name)) for name in ("packages", "build_packages"))
-        if "app" in wanted_names:
-            path = self.get_option("requirements")
-            try:
-                requirements = Path(path).read_text(encoding="utf-8")
-            except OSError as error:
-                place = f"{path}: {error.strerror}" if path else "give the file of Python requirements"
-                return Plan(error=f"images_requirements: {place}.")
-            if fault := requirements_fault(path, requirements):
-                return Plan(error=fault)
+        if set(OWN) & set(wanted_names):
+            for name in texts if "tests" in wanted_names else ["requirements"]:
+                texts[name], fault = read_requirements(self.get_option(name), f"images_{name}")
+                if fault:
+                    return Plan(error=fault)
             if wrong := [name for name in [*packages, *build_packages] if not PACKAGE.fullmatch(name)]:
                 return Plan(error=f"There is no Debian package {wrong[0]!r}: write names such as libpq-dev.")
         prefix, registry = self.get_option("prefix"), self.get_option("registry")
         files = Path(self.get_option("files"))
-        app = AppImage(self.get_option("app_name"), requirements, packages, build_packages)
+        app = AppImage(self.get_option("app_name"), packages=packages, build_packages=build_packages, **texts)
         official = {name: registry + self.get_option(name) for name in ("postgres", "redis", "python")}
-        official["app"] = built_reference(prefix, files, "app", official["python"], app)
-        official["monitoring"] = built_reference(prefix, files, "monitoring", official["python"])
+        for name in MADE:
+            base, own = official[BUILT[name]], app if name in OWN else None
+            official[name] = built_reference(prefix, files, name, base, own)
         wanted = Wanted(
             source=self.get_option("source"),
             family=self.get_option("family"),
@@ -216,11 +220,8 @@ class LookupModule(LookupBase):
             rebuild=self.get_option("rebuild"),
             names=wanted_names,
         )
-        ours = (
-            {*(official[name] for name in MADE), *wanted.built.values()}
-            if self.get_option("shared")
-            else set()
-        )
+        made = {official[name] for name in MADE}
+        ours = {*made, *wanted.built.values()} if self.get_option("shared") else set()
         twins: dict[str, str] = {}
 
         def present(reference: str) -> bool:
@@ -244,6 +245,6 @@ class LookupModule(LookupBase):
             return ""
 
         plan = make_plan(wanted, present, registry_error if self.get_option("ask_registry") else None)
-        used = {*plan.images.values(), plan.base, plan.python}
+        used = {*plan.images.values(), plan.base, plan.python, plan.app}
         plan.twins = {reference: twin for reference, twin in twins.items() if reference in used}
         return plan

@@ -14,25 +14,30 @@ BUILT = {
     "redis": "base",
     "python": "base",
     "app": "python",
+    "tests": "app",
     "monitoring": "python",
 }
-# Those that no registry has.
-MADE = ("app", "monitoring")
+# The application's, and all that no registry has.
+OWN = ("app", "tests")
+MADE = (*OWN, "monitoring")
 
 
 @dataclass(frozen=True)
 class AppImage:
-    """What an application's image is made of: requirements (the file's text) and Debian packages."""
+    """What an application's images are made of: requirements (the files' texts) and Debian packages."""
 
     name: str = "app"
     requirements: str = ""
     packages: tuple[str, ...] = ()
     build_packages: tuple[str, ...] = ()
+    test_requirements: str = ""
 
-    @property
-    def content(self) -> list[str]:
+    def made(self, name: str) -> tuple[str, list[str]]:
+        """Return the repository and the content of the image itself, or of the tests' over it."""
+        if name == "tests":
+            return f"{self.name}-tests", [self.test_requirements]
         packages = [" ".join(sorted(names)) for names in (self.packages, self.build_packages)]
-        return [self.requirements, *(packages if any(packages) else [])]
+        return self.name, [self.requirements, *(packages if any(packages) else [])]
 
 
 def digest(*parts: str) -> str:
@@ -52,15 +57,15 @@ def built_reference(prefix: str, files: Path, name: str, base: str, app: AppImag
     The CA bundle and the package index are no inputs: hashes and signatures fix what is installed.
     """
     folders = [folder_digest(files / folder) for folder in (name, *(["shared"] if base else []))]
-    content = app.content if app else [""]
-    return f"{prefix}/{app.name if app else name}:{digest(*folders, base, *content)}"
+    repository, content = app.made(name) if app else (name, [""])
+    return f"{prefix}/{repository}:{digest(*folders, base, *content)}"
 
 
 def built_references(prefix: str, files: Path, app: AppImage) -> dict[str, str]:
     """References of all images that are built from Debian packages."""
     references: dict[str, str] = {}
     for name, parent in BUILT.items():
-        own = app if name == "app" else None
+        own = app if name in OWN else None
         references[name] = built_reference(prefix, files, name, references.get(parent, ""), own)
     return references
 

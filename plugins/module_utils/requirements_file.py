@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 # Where an option's argument would be in the build, there is nothing: of the project it has this one file.
 OTHER_FILES = re.compile(r"(-r|-c|-e|--requirement|--constraint|--editable)\b")
@@ -49,3 +50,17 @@ def requirements_fault(path: str, text: str) -> str:
         f"{path}:{number}: {requirement} has no hash{more}. "
         f"An image is built from requirements that are pinned with hashes: {WRITE} {path}"
     )
+
+
+def read_requirements(path: str, variable: str) -> tuple[str, str]:
+    """Return a file's text, and a sentence about what is wrong with it or with its place.
+
+    :param path: the file, empty if nobody gave one.
+    :param variable: what it is given by, for the message.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        place = f"{path}: {error.strerror}" if path else "give the file of Python requirements"
+        return "", f"{variable}: {place}."
+    return text, requirements_fault(path, text)

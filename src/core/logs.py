@@ -16,16 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-# structlog imports rich where it finds it, as in the tests' image: a tenth of a second that every start of
-# every process would pay, for colours. None in sys.modules means "not to be found" (reference, 5.3.1).
-if "rich" not in sys.modules:
-    sys.modules["rich"] = None  # type: ignore[assignment]  # typeshed knows modules only
-    import structlog
-
-    del sys.modules["rich"]
-else:
-    import structlog
-
+import structlog
 from structlog.stdlib import ExtraAdder, ProcessorFormatter
 from structlog.typing import EventDict, WrappedLogger
 

@@ -485,6 +485,55 @@ def test_a_time_that_prometheus_would_refuse_stops_the_run(name: str) -> None:
     process = playbook.start("playbooks/plan.yml", "--limit", "dev", "-e", json.dumps(given))
     said = playbook.finish(process, 2)
     assert f"{name}: a time is a number of seconds, minutes or hours, such as 15s or 1m." in said
+def test_test_packages_are_where_tests_or_a_debugger_run(declared: Declared, tmp_path: Path) -> None:
+    def images(containers: dict[str, Any]) -> dict[str, str]:
+        ours = ("app", "callback", "fake-schwab", "mail")
+        return {name: containers[name]["image"].split(":")[0] for name in ours if name in containers}
+
+    app, tests = "dashtam/app", "dashtam/app-tests"
+    assert images(declared["dev"]["containers"]) == {"app": app, "callback": app}
+    for environment in ("test", "ci"):
+        containers = declared[environment]["containers"]
+        assert images(containers) == {"app": tests, "callback": app, "fake-schwab": app}
+    on = {"app_debug_port": 5678, "dashtam_services": ["fake_schwab", "mail"]}
+    containers = declare(tmp_path, "--limit", "dev", "-e", json.dumps(on))["dev"]["containers"]
+    # The inbox runs on aiosmtpd.
+    assert images(containers) == {"app": tests, "callback": app, "fake-schwab": app, "mail": tests}
+
+
+PRODUCTION = {"dashtam_mode": "production"}
+
+
+def test_production_is_a_mode_without_what_is_for_development(tmp_path: Path) -> None:
+    containers = declare(tmp_path, "--limit", "dev", "-e", json.dumps(PRODUCTION))["dev"]["containers"]
+    assert set(containers) == {"postgres", "redis", "app", "callback"}
+    wanted = {"ENVIRONMENT": "production", "DEBUG": "false", "TESTING": "false"}
+    assert {name: containers["app"]["env"][name] for name in wanted} == wanted
+    assert containers["app"]["image"].startswith("dashtam/app:")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"dashtam_services": ["fake_schwab", "mail"]},
+            ["fake_schwab is for development", "mail is for dev"],
+        ),
+        ({"dashtam_debug": True}, ["dashtam_debug: must be false"]),
+        ({"dashtam_testing": True}, ["dashtam_testing: must be false"]),
+        ({"app_debug_port": 5678}, ["app_debug_port: "]),
+        (
+            {"SMTP_HOST": "smtp.example.org", "MAIL_FROM": "a@example.org", "SMTP_SECURITY": "none"},
+            ["SMTP_SECURITY is none, and mail would travel in clear."],
+        ),
+    ],
+)
+def test_what_production_refuses_stops_the_run(given: dict[str, Any], said: list[str]) -> None:
+    arguments = ("--limit", "dev", "-e", json.dumps(PRODUCTION | given))
+    lines = playbook.finish(playbook.start("playbooks/plan.yml", *arguments), 2).strip().splitlines()
+    assert len(lines) == len(said)
+    for line, expected in zip(lines, said, strict=True):
+        assert expected in line
 
 
 SERVER = {"SMTP_HOST": "smtp.example.org", "SMTP_USER": "dashtam", "MAIL_FROM": "a@example.org"}

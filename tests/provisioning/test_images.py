@@ -23,9 +23,13 @@ OFFICIAL = {
     "redis": "redis:8",
     "python": "python:3.13",
     "app": "local/app:official",
+    "tests": "local/app-tests:official",
     "monitoring": "local/monitoring:official",
 }
-BUILT = {name: f"local/{name}:built" for name in ("base", "postgres", "redis", "python", "app", "monitoring")}
+BUILT = {
+    name: f"local/{name}:built"
+    for name in ("base", "postgres", "redis", "python", "app", "tests", "monitoring")
+}
 ALL_OFFICIAL = set(OFFICIAL.values())
 ALL_BUILT = set(BUILT.values())
 
@@ -132,6 +136,28 @@ def test_an_edited_dependency_asks_no_registry_and_builds_one_image() -> None:
         assert not result.undecided
 
 
+@pytest.mark.parametrize(("present", "family"), [(ALL_OFFICIAL, "official"), (ALL_BUILT, "debian")])
+def test_the_tests_image_is_made_over_the_apps_where_it_is_wanted(present: set[str], family: str) -> None:
+    references = OFFICIAL if family == "official" else BUILT
+
+    def planned(*missing: str) -> Any:
+        there = present - {references[name] for name in missing}
+        wanted = plan.Wanted("auto", "", OFFICIAL, BUILT, names=(*plan.RUN, "tests"))
+        result = plan.make_plan(wanted, there.__contains__)
+        assert (result.family, result.undecided, result.images["tests"]) == (
+            family,
+            False,
+            references["tests"],
+        )
+        return result.pull, result.build
+
+    assert planned() == ([], [])
+    assert planned("python") == ([], [])
+    assert planned("tests") == ([], ["tests"])
+    assert planned("tests", "python") == ([], ["tests"])
+    assert planned("app", "tests") == ([], ["app", "tests"])
+
+
 def test_a_parent_that_nobody_needs_may_be_missing() -> None:
     assert planned(ALL_BUILT - {BUILT["base"], BUILT["python"]}).build == []
     assert planned(ALL_OFFICIAL - {OFFICIAL["python"]}).pull == []
@@ -192,11 +218,12 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
     [
         ("postgres/docker-entrypoint.sh", {"postgres"}),
         ("redis/Dockerfile", {"redis"}),
-        ("python/Dockerfile", {"python", "app", "monitoring"}),
-        ("app/Dockerfile", {"app"}),
+        ("python/Dockerfile", {"python", "app", "tests", "monitoring"}),
+        ("app/Dockerfile", {"app", "tests"}),
+        ("tests/Dockerfile", {"tests"}),
         ("monitoring/Dockerfile", {"monitoring"}),
-        ("shared/install-packages.sh", {"postgres", "redis", "python", "app", "monitoring"}),
-        ("base/build-rootfs.sh", {"base", "postgres", "redis", "python", "app", "monitoring"}),
+        ("shared/install-packages.sh", {"postgres", "redis", "python", "app", "tests", "monitoring"}),
+        ("base/build-rootfs.sh", {"base", "postgres", "redis", "python", "app", "tests", "monitoring"}),
     ],
 )
 def test_a_tag_follows_its_inputs_and_nothing_else(tmp_path: Path, edited: str, affected: set[str]) -> None:
@@ -211,12 +238,15 @@ def test_a_tag_follows_its_inputs_and_nothing_else(tmp_path: Path, edited: str, 
 def test_an_application_of_its_own_has_an_image_of_its_own() -> None:
     theirs = plan.built_references("local", FILES, plan.AppImage("shop-app", "a==1"))
     ours = references(FILES)
-    assert changed(ours, theirs) == {"app"}
+    assert changed(ours, theirs) == {"app", "tests"}
+    assert theirs["tests"].startswith("local/shop-app-tests:")
     assert theirs["app"] == ours["app"].replace("local/app:", "local/shop-app:")
 
 
-def test_an_edited_requirement_changes_the_app_only() -> None:
-    assert changed(references(FILES), references(FILES, "a==2")) == {"app"}
+def test_an_edited_requirement_changes_its_image_and_what_starts_from_it() -> None:
+    assert changed(references(FILES), references(FILES, "a==2")) == {"app", "tests"}
+    more = plan.built_references("local", FILES, plan.AppImage(requirements="a==1", test_requirements="b==1"))
+    assert changed(references(FILES), more) == {"tests"}
 
 
 @pytest.mark.parametrize(
@@ -277,6 +307,20 @@ def test_a_context_does_not_depend_on_the_checkout(tmp_path: Path) -> None:
             "ca.pem": 0o644,
             "pip.conf": 0o644,
         }
+
+
+def test_a_context_may_have_folders(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    target = io.BytesIO()
+    build.write_context(target, tmp_path, {"source/src/a.py": "/dev/null"}, {})
+    with tarfile.open(fileobj=target) as context:
+        found = {entry.name: (entry.isdir(), entry.mode) for entry in context}
+    assert found == {
+        "source": (True, 0o755),
+        "source/src": (True, 0o755),
+        "Dockerfile": (False, 0o644),
+        "source/src/a.py": (False, 0o644),
+    }
 
 
 def test_a_failed_build_shows_the_end_of_its_log() -> None:
