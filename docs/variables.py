@@ -88,10 +88,10 @@ def page() -> str:
     shared = load(DEFAULTS)
     inventories = {environment: overrides(environment) for environment in ENVIRONMENTS}
     lines = [INTRODUCTION]
-    sections = {role: options(role) for role in together["validate_roles"]}
+    sections = {role: options(role) for role in together["dashtam_roles"]}
     sections["the playbooks themselves"] = together["validate_options"]
     for title, variables in sections.items():
-        is_role = title in together["validate_roles"]
+        is_role = title in together["dashtam_roles"]
         lines += [f"## [{title}](../roles/{title}/README.md)" if is_role else f"## {title.capitalize()}", ""]
         body = [
             [

@@ -14,6 +14,11 @@ description:
   - The docker client follows its contexts. The modules of community.docker know C(DOCKER_HOST) alone, so
     without this they may change the containers of another engine than the one that was inspected.
   - Goes into C(environment) of every task with such a module. Asks no engine.
+options:
+  _terms:
+    description: Address of another engine, as DOCKER_HOST has it. Empty is the engine of the docker client.
+    type: list
+    elements: str
 """
 
 RETURN = """
@@ -31,4 +36,5 @@ class LookupModule(LookupBase):
         self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any
     ) -> list[dict[str, str]]:
         """Return a list with one dict; fails where the context does not exist."""
-        return [engine.address().environment]
+        host = str(terms[0] or "") if terms else ""
+        return [(engine.Address(host) if host else engine.address()).environment]

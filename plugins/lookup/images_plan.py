@@ -41,6 +41,7 @@ options:
   postgres: {description: Official PostgreSQL image., type: str, required: true}
   redis: {description: Official Redis image., type: str, required: true}
   python: {description: Official Python image., type: str, required: true}
+  haproxy: {description: Official HAProxy image., type: str, default: "haproxy:3.0-bookworm"}
   prefix: {description: Prefix of the built references., type: str, required: true}
   names: {description: As C(images_wanted)., type: list, elements: str, required: true}
   app_name: {description: Name of the app image., type: str, default: app}
@@ -58,6 +59,7 @@ FAMILIES = {"official": "the official images", "debian": "the images built from 
 MOVE = "To move the data: make a backup, remove the environment with its volume, start it again, restore."
 
 RUN = ("postgres", "redis", "app")
+OFFICIAL = ("postgres", "redis", "haproxy", "python")
 # Seconds; below the engine's own patience with a registry that swallows packets.
 PATIENCE = 20
 
@@ -205,23 +207,21 @@ class LookupModule(LookupBase):
                     return Plan(error=fault)
             if wrong := [name for name in [*packages, *build_packages] if not PACKAGE.fullmatch(name)]:
                 return Plan(error=f"There is no Debian package {wrong[0]!r}: write names such as libpq-dev.")
-        prefix, registry = self.get_option("prefix"), self.get_option("registry")
-        files = Path(self.get_option("files"))
+        prefix, registry, files = map(self.get_option, ("prefix", "registry", "files"))
         app = AppImage(self.get_option("app_name"), packages=packages, build_packages=build_packages, **texts)
-        official = {name: registry + self.get_option(name) for name in ("postgres", "redis", "python")}
+        official = {name: registry + self.get_option(name) for name in OFFICIAL}
         for name in MADE:
             base, own = official[BUILT[name]], app if name in OWN else None
-            official[name] = built_reference(prefix, files, name, base, own)
+            official[name] = built_reference(prefix, Path(files), name, base, own)
         wanted = Wanted(
             source=self.get_option("source"),
             family=self.get_option("family"),
             official=official,
-            built=built_references(prefix, files, app),
+            built=built_references(prefix, Path(files), app),
             rebuild=self.get_option("rebuild"),
             names=wanted_names,
         )
-        made = {official[name] for name in MADE}
-        ours = {*made, *wanted.built.values()} if self.get_option("shared") else set()
+        ours = {*map(official.get, MADE), *wanted.built.values()} if self.get_option("shared") else set()
         twins: dict[str, str] = {}
 
         def present(reference: str) -> bool:

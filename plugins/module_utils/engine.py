@@ -117,15 +117,16 @@ def reason(error: Exception) -> str:
     return system[-1] if system else text.splitlines()[0]
 
 
-def connect(timeout: float = 60, version: str = "auto") -> docker.APIClient:
+def connect(timeout: float = 60, version: str = "auto", host: str = "") -> docker.APIClient:
     """Return a client of the engine's API, which the caller closes.
 
     :param timeout: seconds that each answer may take.
     :param version: the API's version, if another client of the same engine has found it out.
+    :param host: another engine's address, as DOCKER_HOST has it.
     :raises EngineError: there is no such context.
     :raises docker.errors.DockerException: the engine does not answer.
     """
-    environment = os.environ | address().environment
+    environment = os.environ | (Address(host) if host else address()).environment
     return docker.from_env(timeout=timeout, version=version, environment=environment).api
 
 
@@ -140,22 +141,23 @@ def require_same(api: docker.APIClient, identity: str) -> None:
 
 
 @contextmanager
-def client(timeout: float = 60) -> Iterator[docker.APIClient]:
+def client(timeout: float = 60, host: str = "") -> Iterator[docker.APIClient]:
     """Yield a client of the engine that the docker client would talk to, and close it.
 
     :param timeout: seconds that each answer may take.
+    :param host: another engine's address, as DOCKER_HOST has it.
     :raises EngineError: for all that the SDK raises and the body does not catch.
     """
     api = None
     try:
-        api = connect(timeout)
+        api = connect(timeout, host=host)
         yield api
     except APIError as error:
         raise EngineError(f"The Docker engine refuses: {error.explanation or error}") from None
     except (DockerException, RequestException) as error:
         # Not `from error`: Ansible would append all that requests and urllib3 say of it.
         raise EngineError(
-            f"The Docker engine at {address().host} does not answer: {reason(error)}. "
+            f"The Docker engine at {host or address().host} does not answer: {reason(error)}. "
             "Start it (make engine), then run this again."
         ) from None
     finally:

@@ -10,9 +10,7 @@ from typing import Any
 # Each built image and the one it starts from.
 BUILT = {
     "base": "",
-    "postgres": "base",
-    "redis": "base",
-    "python": "base",
+    **dict.fromkeys(("postgres", "redis", "haproxy", "python"), "base"),
     "app": "python",
     "tests": "app",
     "monitoring": "python",

@@ -22,11 +22,17 @@ MAKERS = {
     "docker_container": "no role",
     "docker_volume": "no role",
     "networks": "container",
-    "docker_network": "no role",
+    "docker_network": "swarm",
     "docker_image": "images",
     "docker_image_build": "images",
     "docker_image_pull": "images",
     "docker_compose_v2": "no role",
+    "docker_swarm": "swarm",
+    "docker_node": "swarm",
+    "docker_swarm_service": "service",
+    "docker_secret": "service",
+    "docker_config": "no role",
+    "docker_stack": "no role",
 }
 # The same by the engine's SDK or client.
 BY_SDK = re.compile(r"(^|\.)(create_container|containers\.(create|run))$")

@@ -485,6 +485,8 @@ def test_a_time_that_prometheus_would_refuse_stops_the_run(name: str) -> None:
     process = playbook.start("playbooks/plan.yml", "--limit", "dev", "-e", json.dumps(given))
     said = playbook.finish(process, 2)
     assert f"{name}: a time is a number of seconds, minutes or hours, such as 15s or 1m." in said
+
+
 def test_test_packages_are_where_tests_or_a_debugger_run(declared: Declared, tmp_path: Path) -> None:
     def images(containers: dict[str, Any]) -> dict[str, str]:
         ours = ("app", "callback", "fake-schwab", "mail")

@@ -222,8 +222,14 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
         ("app/Dockerfile", {"app", "tests"}),
         ("tests/Dockerfile", {"tests"}),
         ("monitoring/Dockerfile", {"monitoring"}),
-        ("shared/install-packages.sh", {"postgres", "redis", "python", "app", "tests", "monitoring"}),
-        ("base/build-rootfs.sh", {"base", "postgres", "redis", "python", "app", "tests", "monitoring"}),
+        (
+            "shared/install-packages.sh",
+            {"postgres", "redis", "haproxy", "python", "app", "tests", "monitoring"},
+        ),
+        (
+            "base/build-rootfs.sh",
+            {"base", "postgres", "redis", "haproxy", "python", "app", "tests", "monitoring"},
+        ),
     ],
 )
 def test_a_tag_follows_its_inputs_and_nothing_else(tmp_path: Path, edited: str, affected: set[str]) -> None:

@@ -1,0 +1,89 @@
+"""Have the same images on several engines, for a Swarm without a registry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import docker
+from ansible.plugins.action import ActionBase
+from ansible_collections.dashtam.stack.plugins.module_utils import engine, progress
+from docker.errors import ImageNotFound
+
+DOCUMENTATION = """
+name: images_copy
+short_description: Copy images from the docker client's engine to others, and return their ids
+description:
+  - A service that names an image by its id runs exactly that one, and no node asks a registry for it. So it
+    has to be on all nodes. What is there already is not copied.
+options:
+  images:
+    description: References of images that the docker client's engine has.
+    type: list
+    elements: str
+    required: true
+  engines:
+    description: Addresses of the other engines, as DOCKER_HOST has them.
+    type: list
+    elements: str
+    default: []
+"""
+
+RETURN = """
+ids:
+  description: Reference to the image's id.
+  type: dict
+copied:
+  description: What was copied, or would be under C(--check), and where to.
+  type: list
+"""
+
+# Seconds; an image has hundreds of megabytes.
+PATIENCE = 600
+
+
+def present(api: docker.APIClient, image: str) -> bool:
+    """Say whether an engine has the image of this id."""
+    try:
+        api.inspect_image(image)
+    except ImageNotFound:
+        return False
+    return True
+
+
+class ActionModule(ActionBase):
+    """Copy in the controller's process, one image at a time."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the module-like result, see RETURN."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(
+            argument_spec={
+                "images": {"type": "list", "elements": "str", "required": True},
+                "engines": {"type": "list", "elements": "str", "default": []},
+            }
+        )
+        ids: dict[str, str] = {}
+        copied: list[str] = []
+        result |= {"changed": False, "ids": ids, "copied": copied}
+        with engine.client(timeout=PATIENCE) as source:
+            for reference in dict.fromkeys(arguments["images"]):
+                try:
+                    ids[reference] = source.inspect_image(reference)["Id"]
+                except ImageNotFound:
+                    return result | {"failed": True, "msg": f"There is no image {reference} on this engine."}
+            for host in arguments["engines"]:
+                copied += [f"{reference} to {host}" for reference in self._copy(source, host, ids)]
+        return result | {"changed": bool(copied)}
+
+    def _copy(self, source: docker.APIClient, host: str, ids: dict[str, str]) -> list[str]:
+        with engine.client(timeout=PATIENCE, host=host) as target:
+            missing = [reference for reference, image in ids.items() if not present(target, image)]
+            if not self._task.check_mode:
+                for reference in missing:
+                    with progress.step("image", reference, "copying"):
+                        # By its name, which goes with it; the id stays the same.
+                        target.load_image(source.get_image(reference))
+        return missing
