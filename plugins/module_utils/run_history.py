@@ -126,17 +126,7 @@ def read(file: Path, count: int = KEPT) -> list[Run]:
         return []
     with _connected(file) as connection:
         found = connection.execute(f"SELECT {COLUMNS} FROM runs ORDER BY id DESC LIMIT ?", [count])  # noqa: S608 - our own names
-        return [
-            Run(
-                started,
-                seconds,
-                user,
-                playbook,
-                json.loads(environments),
-                changed,
-                result,
-                json.loads(tests),
-                json.loads(ready),
-            )
-            for started, seconds, user, playbook, environments, changed, result, tests, ready in found
+        rows = [
+            [*row[:4], json.loads(row[4]), *row[5:7], json.loads(row[7]), json.loads(row[8])] for row in found
         ]
+    return [Run(*row) for row in rows]
