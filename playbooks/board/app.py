@@ -74,7 +74,10 @@ class Board:
         for each in await asyncio.to_thread(containers.look):
             if (each["instance"], each["environment"], each["checkout"]) == wanted:
                 try:
-                    return JSONResponse(await self._comparison.run(each))
+                    found = await self._comparison.run(each)
+                    # A command that somebody started by hand may hold one.
+                    name = each["instance"]
+                    return JSONResponse(await asyncio.to_thread(containers.without_secrets, found, name))
                 except BusyError:
                     return PlainTextResponse("Another comparison is under way.\n", 409)
         return PlainTextResponse("This checkout has no such environment.\n", 404)

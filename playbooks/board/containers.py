@@ -69,6 +69,25 @@ def log(name: str) -> str:
     return "\n".join(line[:LOG_LINE].rstrip() for line in text.splitlines())
 
 
+def without_secrets(content: Any, instance: str) -> Any:
+    """Return data with the secrets of an instance's containers masked in its texts.
+
+    :raises EngineError: the engine does not answer.
+    """
+    with engine.client(timeout=20) as client:
+        listed = client.containers(all=True, filters={"label": f"{LABEL}={instance}"})
+        env = health.variables([client.inspect_container(each["Id"]) for each in listed])
+
+    def masked(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: masked(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [masked(each) for each in value]
+        return secrets.redacted(value, env) if isinstance(value, str) else value
+
+    return masked(content)
+
+
 def listen(tell: Callable[[], None]) -> None:
     """Call ``tell`` for whatever happens to an object of an instance; never returns."""
     while True:

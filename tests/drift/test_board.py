@@ -421,6 +421,8 @@ def test_a_browser_that_trusts_the_ca_shows_it(
         assert page.evaluate(f"{button}.disabled") is True
         page.wait(f"!!{mine}.querySelector('[aria-live] table, [aria-live] .fault')", 60)
         assert f"Drift of {INSTANCE}-dev" in page.text(), page.text()
+        # The container's command has it.
+        assert PASSWORD not in page.text()
         for width, dark in ((1200, False), (1200, True), (375, False), (375, True)):
             page.look(width, dark)
             page.screenshot(pictures / f"{width}-{'dark' if dark else 'light'}.png")
