@@ -140,7 +140,7 @@ def test_a_second_dump_of_the_same_second_leaves_the_first_one_whole(
     monkeypatch.setattr(dump_files, "datetime", Stopped)
     psql(other_server, "INSERT INTO nobody VALUES (1)", DATABASE)
     before = {path: path.read_bytes() for path in dumped.parent.iterdir()}
-    with pytest.raises(archive.Problem, match="is of this very second, and stays as it is; run this again"):
+    with pytest.raises(archive.Problem, match="was written in this same second, and is kept; run this again"):
         archive.dump(engine, DATABASE, dumped.parent, "copy")
     assert {path: path.read_bytes() for path in dumped.parent.iterdir()} == before
 
