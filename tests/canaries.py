@@ -45,7 +45,7 @@ LIFE: list[tuple[str, tuple[str, ...], int]] = [
     ("ls", (), 0),
     ("shards", (), 2),
     ("drift", (), 0),
-    # No copy is a git checkout. A stage would make a Swarm of this engine: .ci/three-engines looks for its secrets.
+    # No copy is a git checkout. A stage would make this engine a Swarm: .ci/three-engines looks for secrets.
     ("release", (), 2),
     *((playbook, (), 2) for playbook in ("staging", "staging_status", "staging_backup", "staging_down")),
     ("backup", (), 0),

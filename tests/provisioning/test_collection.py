@@ -91,7 +91,10 @@ def test_settings_of_other_projects_do_not_get_into_the_virtual_environment(tmp_
 ALL_HOSTS = sorted(
     path.name
     for path in (ROOT / "playbooks").glob("*.yml")
-    if any(play.get("hosts") in ("all", "dev", "disposable") for play in yaml.safe_load(path.read_text()))
+    if any(
+        play.get("hosts") in ("all", "dev", "disposable", "staging")
+        for play in yaml.safe_load(path.read_text())
+    )
 )
 
 
