@@ -249,7 +249,7 @@ def test_a_copy_that_fails_could_remove_a_volume_and_is_not_begun() -> None:
     volume = client.volumes.create("data-copy-dev-uploads", labels=labels)
     try:
         said = make("dev", "FROM=data", instance=SECOND, code=2)
-        assert "data-copy-dev is there already (data-copy-dev-uploads)" in said
+        assert "data-copy-dev already exists (data-copy-dev-uploads)" in said
         assert client.volumes.get(volume.name)
     finally:
         volume.remove()
