@@ -194,7 +194,7 @@ def test_a_build_is_followed_line_by_line(tmp_path: Path) -> None:
     tags = [tag for image in client.images() for tag in image["RepoTags"] or []]
     base = next(tag for tag in sorted(tags) if tag.startswith(("dashtam/postgres", "postgres:")))
     (tmp_path / "context").mkdir()
-    script = "for n in 1 2 3; do echo Unpacking part $n; sleep 0.7; done"
+    script = "for n in 1 2 3; do echo Unpacking part $n; sleep 1.5; done"
     (tmp_path / "context/Dockerfile").write_text(f"FROM {base}\nRUN {script}\n")
     name = f"look-{TOKEN}:latest"
     build = {"name": name, "folder": str(tmp_path / "context"), "scratch": str(tmp_path), "cache": False}

@@ -109,7 +109,8 @@ def test_everything_is_watched_and_confined(up: str, http: httpx.Client) -> None
     assert value(http, "pg_exporter_last_scrape_error") == ["0"]
     assert value(http, "redis_exporter_last_scrape_error") == ["0"]
     assert value(http, 'pg_database_size_bytes{datname="dashtam"} > bool 0') == ["1"]
-    assert firing(http) == set()
+    # On a busy machine an exporter may have been late.
+    until(lambda: firing(http) == set())
     assert hardening.judge("dev", "watch") == (7 * hardening.CHECKS, 7 * hardening.CHECKS, [])
     assert "changed=0" in playbook.finish(playbook.start(*WATCHED))
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import docker
 import pytest
@@ -120,6 +121,23 @@ def test_a_persons_own_tasks_come_after_what_empties_the_test_database() -> None
     as_declared()
 
 
+def stopped(
+    server: debugger.Session, port: int, child: dict[str, Any], line: int
+) -> tuple[debugger.Session, str]:
+    """The session of the child that stops, which the engine's health check makes it do, and why it did.
+
+    Python's multiprocessing has another child, its resource tracker, which comes first now and then.
+    """
+    while True:
+        worker = debugger.Session(port, child)
+        worker.break_at("/app/src/main.py", line)
+        try:
+            return worker, worker.wait_for("stopped")["reason"]
+        except TimeoutError:
+            worker.close()
+            child = server.wait_for("debugpyAttach")
+
+
 def test_a_debugger_stops_the_app_where_it_is_told_to() -> None:
     source = (ROOT / "src/main.py").read_text().splitlines()
     line = next(number for number, text in enumerate(source, 1) if text.strip() == "return Health()")
@@ -137,14 +155,13 @@ def test_a_debugger_stops_the_app_where_it_is_told_to() -> None:
         server.go_on()
         (ROOT / "src/main.py").touch()
         child = server.wait_for("debugpyAttach")
-    worker = debugger.Session(port, child)
-    worker.break_at("/app/src/main.py", line)
-    worker.wait_for("process")
     url = f"https://localhost:{8000 + 580}/health"
-    command = ["curl", "-sS", "--max-time", "60", "--cacert", str(ROOT / "certs/ca.pem"), url]
+    command = ["curl", "-sS", "--max-time", "120", "--cacert", str(ROOT / "certs/ca.pem"), url]
+    worker, reason = stopped(server, port, child, line)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as asked:
-        assert worker.wait_for("stopped")["reason"] == "breakpoint"
-        assert asked.poll() is None
+        assert reason == "breakpoint"
+        with pytest.raises(subprocess.TimeoutExpired):
+            asked.wait(timeout=2)
         worker.close()
         server.close()
         assert asked.communicate(timeout=60)[0] == '{"status":"ok"}'
