@@ -110,7 +110,7 @@ def changes(before: Look, after: Look, database: dict[str, bool]) -> dict[str, s
                 found[name] = "created" if old is None else "removed" if new is None else "recreated"
     for path in before.files.keys() | after.files.keys():
         # That there was a run is no change that it makes.
-        if path.endswith("/") or path.startswith("reports/history.sqlite"):
+        if path.endswith("/"):
             continue
         if before.files.get(path) != after.files.get(path):
             found[path.split("/")[0] if path.startswith(("src/", "tests/")) else path] = "changed"
@@ -250,6 +250,9 @@ class Checkout:
             folder = path.is_dir()
             content = "" if folder else hashlib.sha256(path.read_bytes()).hexdigest()
             name = str(path.relative_to(self.folder)) + ("/" if folder else "")
+            # Each run that changes something, or might have, is noted there.
+            if name == "reports/" or name.startswith("reports/history.sqlite"):
+                continue
             found[name] = (about.st_mode, about.st_uid, about.st_mtime_ns, content)
         return found
 
