@@ -109,7 +109,6 @@ def changes(before: Look, after: Look, database: dict[str, bool]) -> dict[str, s
             if old != new:
                 found[name] = "created" if old is None else "removed" if new is None else "recreated"
     for path in before.files.keys() | after.files.keys():
-        # That there was a run is no change that it makes.
         if path.endswith("/"):
             continue
         if before.files.get(path) != after.files.get(path):
