@@ -122,20 +122,23 @@ def test_a_persons_own_tasks_come_after_what_empties_the_test_database() -> None
 
 
 def stopped(
-    server: debugger.Session, port: int, child: dict[str, Any], line: int
-) -> tuple[debugger.Session, str]:
-    """The session of the child that stops, which the engine's health check makes it do, and why it did.
+    server: debugger.Session, port: int, child: dict[str, Any], line: int, command: list[str]
+) -> tuple[debugger.Session, subprocess.Popen[str]]:
+    """The session of the child that serves, and the request that it holds at the breakpoint.
 
-    Python's multiprocessing has another child, its resource tracker, which comes first now and then.
+    The other child, the resource tracker of Python's multiprocessing, is announced first now and then.
     """
     while True:
         worker = debugger.Session(port, child)
         worker.break_at("/app/src/main.py", line)
+        worker.wait_for("process")
+        asked = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
-            return worker, worker.wait_for("stopped")["reason"]
-        except TimeoutError:
-            worker.close()
-            child = server.wait_for("debugpyAttach")
+            asked.communicate(timeout=5)
+        except subprocess.TimeoutExpired:
+            return worker, asked
+        worker.close()
+        child = server.wait_for("debugpyAttach")
 
 
 def test_a_debugger_stops_the_app_where_it_is_told_to() -> None:
@@ -157,11 +160,9 @@ def test_a_debugger_stops_the_app_where_it_is_told_to() -> None:
         child = server.wait_for("debugpyAttach")
     url = f"https://localhost:{8000 + 580}/health"
     command = ["curl", "-sS", "--max-time", "120", "--cacert", str(ROOT / "certs/ca.pem"), url]
-    worker, reason = stopped(server, port, child, line)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as asked:
-        assert reason == "breakpoint"
-        with pytest.raises(subprocess.TimeoutExpired):
-            asked.wait(timeout=2)
+    worker, asked = stopped(server, port, child, line, command)
+    with asked:
+        assert worker.wait_for("stopped")["reason"] == "breakpoint"
         worker.close()
         server.close()
         assert asked.communicate(timeout=60)[0] == '{"status":"ok"}'
