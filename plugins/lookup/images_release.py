@@ -38,7 +38,7 @@ def git(checkout: Path, *arguments: str) -> str:
     """
     command = ["git", "-c", f"safe.directory={checkout}", "-C", str(checkout), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - git, with no shell
     except FileNotFoundError:
         raise AnsibleLookupError(
             "A release is named after a commit, and there is no git here. Install git."

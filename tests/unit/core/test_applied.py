@@ -15,7 +15,7 @@ from src.core.schema.revisions import lineage
     [
         ([], None, set()),
         (["b"], None, {"b"}),
-        (["b"], "somebody's own words", {"b"}),
+        (["b"], "a person's own words", {"b"}),
         (["b"], "revisions: a b", {"a", "b"}),
         (["d"], "revisions: a b c d", {"a", "b", "c", "d"}),
         ([], "revisions:", set()),
