@@ -41,13 +41,13 @@ test-status: engine ## the test environment's state, the reason for it, and the 
 	@$(call play,$(status) --limit test)
 
 test-drift: engine ## test that changes made by hand are found and repaired (minutes)
-	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini tests/drift $(ARGS))
+	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini tests/drift --numprocesses=2 --dist=loadfile $(ARGS))
 
 test-check: engine ## test that a run changes exactly what --check predicts, and --check nothing (minutes)
 	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini tests/check_mode --numprocesses=2 --dist=loadfile $(ARGS))
 
 test-foreign: engine ## test the roles with other applications (minutes)
-	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini tests/foreign $(ARGS))
+	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini tests/foreign --numprocesses=2 --dist=loadfile $(ARGS))
 
 ci-test: engine ## all tests in the ci environment; SHARD=2/4
 	$(call tested,ci,$(ci) playbooks/test.yml $(call pytest_args,$(ARGS)) $(shard))
