@@ -27,8 +27,7 @@ DOCUMENTATION = r"""
 name: images_plan
 short_description: Resolves image references, asking the engine what is present
 description:
-  - Asks the engine through its API, in the controller's own process.
-  - No registry is asked unless O(ask_registry) says so.
+  - Asks the engine, in the controller's own process, and a registry only if O(ask_registry) says so.
   - Built images are tagged with a hash of what they are made of, so a present one is also up to date.
   - The answer holds C(family), C(images) (the references to run), C(app), C(python), C(base), C(pull) and
     C(build) (what is missing, in order), C(undecided) (only a registry's answer can decide, about the image
@@ -42,6 +41,7 @@ options:
   redis: {description: Official Redis image., type: str, required: true}
   python: {description: Official Python image., type: str, required: true}
   haproxy: {description: Official HAProxy image., type: str, default: "haproxy:3.0-bookworm"}
+  grafana: {description: Grafana's image., type: str, default: "grafana/grafana:12.2.0"}
   prefix: {description: Prefix of the built references., type: str, required: true}
   names: {description: As C(images_wanted)., type: list, elements: str, required: true}
   app_name: {description: Name of the app image., type: str, default: app}
@@ -58,8 +58,9 @@ options:
 FAMILIES = {"official": "the official images", "debian": "the images built from Debian packages"}
 MOVE = "To move the data: make a backup, remove the environment with its volume, start it again, restore."
 
-RUN = ("postgres", "redis", "app")
 OFFICIAL = ("postgres", "redis", "haproxy", "python")
+# Comes from a registry, whatever the others do.
+PULLED = "grafana"
 # Seconds; below the engine's own patience with a registry that swallows packets.
 PATIENCE = 20
 
@@ -83,7 +84,7 @@ class Wanted:
     official: dict[str, str]
     built: dict[str, str]
     rebuild: bool = False
-    names: tuple[str, ...] = RUN
+    names: tuple[str, ...] = ("postgres", "redis", "app")
 
 
 @dataclass
@@ -124,7 +125,7 @@ def decide(wanted: Wanted, present: Callable[[str], bool]) -> tuple[str, bool]:
         return wanted.family, False
     for family, references in (("official", wanted.official), ("debian", wanted.built)):
         # These can be made wherever an image is that they start from.
-        ready = {name: present(references[name]) for name in wanted.names}
+        ready = {name: present(references[name]) for name in wanted.names if name != PULLED}
         bases = {name: ("app", "python") if name == "tests" else ("python",) for name in MADE}
         if all(
             there or any(present(references[base]) for base in bases.get(name, ()))
@@ -143,8 +144,7 @@ def make_plan(
     """
     if error := contradiction(wanted.source, wanted.family):
         return Plan(error=error)
-    family, undecided = decide(wanted, present)
-    reason = ""
+    (family, undecided), reason = decide(wanted, present), ""
     ask = wanted.official[next((name for name in wanted.names if name not in MADE), "python")]
     if undecided and registry_error is not None:
         undecided, reason = False, registry_error(ask)
@@ -170,10 +170,9 @@ def make_plan(
         children = [child for child in plan.build if BUILT[child] == name]
         if name in needed or (children and missing(name)):
             plan.build.insert(0, name)
-    if family == "official":
-        plan.pull = [references[name] for name in needed if name not in made]
-        if missing("python") and any(BUILT[name] == "python" for name in plan.build):
-            plan.pull.append(references["python"])
+    plan.pull = [references[name] for name in needed if name not in made]
+    if family == "official" and missing("python") and any(BUILT[name] == "python" for name in plan.build):
+        plan.pull.append(references["python"])
     return plan
 
 
@@ -209,7 +208,8 @@ class LookupModule(LookupBase):
                 return Plan(error=f"There is no Debian package {wrong[0]!r}: write names such as libpq-dev.")
         prefix, registry, files = map(self.get_option, ("prefix", "registry", "files"))
         app = AppImage(self.get_option("app_name"), packages=packages, build_packages=build_packages, **texts)
-        official = {name: registry + self.get_option(name) for name in OFFICIAL}
+        pulled = {PULLED: self.get_option(PULLED)}
+        official = {name: registry + self.get_option(name) for name in OFFICIAL} | pulled
         for name in MADE:
             base, own = official[BUILT[name]], app if name in OWN else None
             official[name] = built_reference(prefix, Path(files), name, base, own)
@@ -217,7 +217,7 @@ class LookupModule(LookupBase):
             source=self.get_option("source"),
             family=self.get_option("family"),
             official=official,
-            built=built_references(prefix, Path(files), app),
+            built=built_references(prefix, Path(files), app) | pulled,
             rebuild=self.get_option("rebuild"),
             names=wanted_names,
         )

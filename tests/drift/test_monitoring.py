@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import ssl
@@ -14,6 +15,7 @@ from typing import Any
 import docker
 import httpx
 import pytest
+import yaml
 
 from tests.by_path import ROOT
 from tests.provisioning import playbook
@@ -66,10 +68,10 @@ def metrics() -> str:
     return run("app", "curl", "-fsS", "--cacert", "/app/certs/ca.pem", "https://app:9100/metrics")
 
 
-def until(found: Callable[[], bool]) -> None:
+def until(found: Callable[[], bool], instead: object = "") -> None:
     deadline = time.monotonic() + SECONDS
     while not found():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, instead
         time.sleep(0.5)
 
 
@@ -113,6 +115,24 @@ def test_everything_is_watched_and_confined(up: str, http: httpx.Client) -> None
     until(lambda: firing(http) == set())
     assert hardening.judge("dev", "watch") == (7 * hardening.CHECKS, 7 * hardening.CHECKS, [])
     assert "changed=0" in playbook.finish(playbook.start(*WATCHED))
+
+
+def test_each_query_of_the_dashboard_has_an_answer(http: httpx.Client) -> None:
+    dashboard = json.loads((ROOT / "monitoring/grafana/dashboards/dashtam.json").read_text())
+    source = yaml.safe_load((ROOT / "monitoring/grafana/datasources/prometheus.yml").read_text())
+    (prometheus,) = source["datasources"]
+    plots = [panel for panel in dashboard["panels"] if panel["type"] == "timeseries"]
+    assert {panel["datasource"]["uid"] for panel in plots} == {prometheus["uid"]}
+    queries = [target["expr"] for panel in plots for target in panel["targets"]]
+    assert len(queries) > 10
+    http.get(f"{APP}/health").raise_for_status()
+    silent: list[str] = []
+
+    def answered() -> bool:
+        silent[:] = [query for query in queries if not value(http, query)]
+        return not silent
+
+    until(answered, silent)
 
 
 def test_series_have_templates_and_nobody_can_add_one(http: httpx.Client) -> None:

@@ -460,6 +460,43 @@ def test_monitoring_changes_what_it_watches_and_nothing_else(declared: Declared,
         assert "monitor" not in declared[environment]["containers"]["redis"]["env"]["REDIS_RULES"]
 
 
+def test_a_dashboard_beside_prometheus_has_no_account_and_asks_nobody_outside(
+    declared: Declared, tmp_path: Path
+) -> None:
+    on = {"dashtam_services": ["fake_schwab", "monitoring", "grafana"]}
+    everywhere = declare(tmp_path, "-e", json.dumps(on))
+    for environment, ports in {
+        "dev": ["127.0.0.1:3000:3000"],
+        "test": ["127.0.0.1:3001:3000"],
+        "ci": [],
+    }.items():
+        containers = everywhere[environment]["containers"]
+        grafana, callback = containers["grafana"], containers["callback"]
+        assert grafana["published_ports"] == ports
+        same = ("user", "read_only", "cap_drop", "security_opts", "restart_policy", "network", "init")
+        assert {name: grafana[name] for name in same} == {name: callback[name] for name in same}
+        binds = {
+            mount["source"]: mount["read_only"] for mount in grafana["mounts"] if mount["type"] == "bind"
+        }
+        keys = {f"<checkout>/certs/{name}.pem" for name in ("ca", "grafana-cert", "grafana-key")}
+        assert binds == dict.fromkeys({"<checkout>/monitoring/grafana", *keys}, True)
+        env = grafana["env"]
+        assert (env["GF_AUTH_ANONYMOUS_ORG_ROLE"], env["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"]) == (
+            "Viewer",
+            "true",
+        )
+        assert not [name for name in env if "PASSWORD" in name or "SECRET" in name]
+        assert grafana["image"].startswith("grafana/grafana:")
+
+
+def test_a_dashboard_without_prometheus_is_refused() -> None:
+    process = playbook.start(
+        "playbooks/plan.yml", "--limit", "dev", "-e", json.dumps({"dashtam_services": ["grafana"]})
+    )
+    said = playbook.finish(process, 2)
+    assert "dashtam_services: grafana shows what Prometheus has counted. Add monitoring to it." in said
+
+
 def test_traces_go_where_a_person_says_and_nowhere_else(declared: Declared, tmp_path: Path) -> None:
     for content in declared.values():
         for spec in content["containers"].values():

@@ -25,11 +25,12 @@ OFFICIAL = {
     "app": "local/app:official",
     "tests": "local/app-tests:official",
     "monitoring": "local/monitoring:official",
+    "grafana": "grafana/grafana:12",
 }
 BUILT = {
     name: f"local/{name}:built"
     for name in ("base", "postgres", "redis", "python", "app", "tests", "monitoring")
-}
+} | {"grafana": OFFICIAL["grafana"]}
 ALL_OFFICIAL = set(OFFICIAL.values())
 ALL_BUILT = set(BUILT.values())
 
@@ -101,6 +102,16 @@ def test_nothing_but_what_is_wanted_is_pulled_or_built() -> None:
     assert plan.make_plan(wanted, set().__contains__, lambda _: "no such host").build == ["base", "redis"]
 
 
+@pytest.mark.parametrize("there", [ALL_OFFICIAL, ALL_BUILT])
+def test_what_only_a_registry_has_is_pulled_and_decides_nothing(there: set[str]) -> None:
+    grafana = OFFICIAL["grafana"]
+    wanted = plan.Wanted("auto", "", OFFICIAL, BUILT, names=("postgres", "redis", "app", "grafana"))
+    result = plan.make_plan(wanted, (there - {grafana}).__contains__)
+    assert (result.undecided, result.pull, result.build) == (False, [grafana], [])
+    assert result.images["grafana"] == grafana
+    assert plan.make_plan(wanted, (there | {grafana}).__contains__).pull == []
+
+
 @pytest.mark.parametrize(("source", "family"), [("pull", "debian"), ("build", "official")])
 def test_a_volume_of_the_other_family_is_refused(source: str, family: str) -> None:
     error = planned(ALL_OFFICIAL | ALL_BUILT, source, family).error
@@ -142,7 +153,7 @@ def test_the_tests_image_is_made_over_the_apps_where_it_is_wanted(present: set[s
 
     def planned(*missing: str) -> Any:
         there = present - {references[name] for name in missing}
-        wanted = plan.Wanted("auto", "", OFFICIAL, BUILT, names=(*plan.RUN, "tests"))
+        wanted = plan.Wanted("auto", "", OFFICIAL, BUILT, names=("postgres", "redis", "app", "tests"))
         result = plan.make_plan(wanted, there.__contains__)
         assert (result.family, result.undecided, result.images["tests"]) == (
             family,
