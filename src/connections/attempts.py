@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -71,14 +71,9 @@ DETAILS = {
     Reason.AUTHORIZATION_EXPIRED: "Nobody finished the authorization within ten minutes. Start again.",
     Reason.FAILED: "The last attempt failed. Start again.",
 }
-# The newest of these decides; after the last two, a failure before them no longer matters.
-_STEPS = (
-    Action.AUTHORIZATION_STARTED,
-    Action.AUTHORIZATION_OPENED,
-    Action.AUTHORIZATION_COMPLETED,
-    Action.AUTHORIZATION_REVOKED,
-    Action.TOKEN_REFRESHED,
-)
+_STEPS = (Action.AUTHORIZATION_STARTED, Action.AUTHORIZATION_OPENED, Action.AUTHORIZATION_COMPLETED)
+# After these, a failure before them no longer matters, whatever authorization it was of.
+_ENDS = (Action.AUTHORIZATION_REVOKED, Action.TOKEN_REFRESHED)
 
 
 @dataclass(frozen=True)
@@ -93,45 +88,45 @@ class Attempt:
 async def last(
     session: AsyncSession, provider_id: uuid.UUID, connection: ProviderConnection | None
 ) -> Attempt:
-    """Return how the last attempt to connect, or else the last refresh, stands."""
-    row = (
-        await session.execute(
-            select(
-                col(ProviderAuditLog.action),
-                col(ProviderAuditLog.outcome),
-                col(ProviderAuditLog.details)["problem"].astext,
-                col(ProviderAuditLog.occurred_at),
-                func.clock_timestamp(),
-            )
-            .where(col(ProviderAuditLog.provider_id) == provider_id, col(ProviderAuditLog.action).in_(_STEPS))
-            .order_by(col(ProviderAuditLog.occurred_at).desc())
-            .limit(1)
+    """Return how the last attempt to connect, or else the last refresh, stands.
+
+    Several may be open. The one that was started last counts, unless another one has connected since.
+    """
+    action, outcome = col(ProviderAuditLog.action), col(ProviderAuditLog.outcome)
+    at, details = col(ProviderAuditLog.occurred_at), col(ProviderAuditLog.details)
+    flow = details["flow"].astext
+    newest = (
+        select(
+            action.label("action"),
+            (outcome == AuditOutcome.FAILURE).label("failed"),
+            details["problem"].astext.label("problem"),
+            flow.label("flow"),
+            at.label("at"),
+            func.clock_timestamp().label("now"),
         )
-    ).one_or_none()
-    if row is not None:
-        action, outcome, problem, at, now = row
-        if action in {Action.AUTHORIZATION_OPENED, Action.AUTHORIZATION_COMPLETED} and (
-            outcome == AuditOutcome.FAILURE
-        ):
-            return Attempt(reason=Reason.of(problem), at=at)
-        if action in {Action.AUTHORIZATION_STARTED, Action.AUTHORIZATION_OPENED}:
-            until = (await _started(session, provider_id) or at) + timedelta(seconds=LIFETIME)
-            if until <= now:
-                return Attempt(reason=Reason.AUTHORIZATION_EXPIRED, at=until)
-            return _refresh(connection, open_until=until)
-    return _refresh(connection)
+        .where(col(ProviderAuditLog.provider_id) == provider_id)
+        .order_by(at.desc())
+        .limit(1)
+    )
+    started = (await session.execute(newest.where(action == Action.AUTHORIZATION_STARTED))).one_or_none()
+    # Entries from before authorizations had names have none.
+    same = and_(action.in_(_STEPS), flow.is_not_distinct_from(started.flow if started else None))
+    connected = and_(action == Action.AUTHORIZATION_COMPLETED, outcome == AuditOutcome.SUCCESS)
+    step = (await session.execute(newest.where(or_(same, connected, action.in_(_ENDS))))).one_or_none()
+    if step is None or step.action in _ENDS:
+        return _refresh(connection)
+    if step.failed:
+        return Attempt(reason=Reason.of(step.problem), at=step.at)
+    if step.action == Action.AUTHORIZATION_COMPLETED:
+        return _refresh(connection)
+    # To open its link prolongs nothing.
+    until = (started or step).at + timedelta(seconds=LIFETIME)
+    if until <= step.now:
+        return Attempt(reason=Reason.AUTHORIZATION_EXPIRED, at=until)
+    return _refresh(connection, open_until=until)
 
 
 def _refresh(connection: ProviderConnection | None, open_until: datetime | None = None) -> Attempt:
     if connection is None or connection.last_error is None:
         return Attempt(open_until)
     return Attempt(open_until, Reason.of(connection.last_error), connection.last_error_at)
-
-
-async def _started(session: AsyncSession, provider_id: uuid.UUID) -> datetime | None:
-    """When the last authorization was started: to open its link prolongs nothing."""
-    query = select(func.max(col(ProviderAuditLog.occurred_at))).where(
-        col(ProviderAuditLog.provider_id) == provider_id,
-        col(ProviderAuditLog.action) == Action.AUTHORIZATION_STARTED,
-    )
-    return (await session.scalars(query)).one()

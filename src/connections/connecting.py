@@ -78,7 +78,8 @@ async def start(context: Context, provider: Provider) -> Link:
     """Begin a flow; others that are open stay so. Raises :class:`Problem` 409."""
     provider_type = context.oauth.usable_type(provider)
     started = await context.oauth.flows().start(provider.user_id, provider.id, provider.provider_key)
-    context.audit.record(Action.AUTHORIZATION_STARTED, AuditTarget.from_provider(provider))
+    target = AuditTarget.from_provider(provider)
+    context.audit.record(Action.AUTHORIZATION_STARTED, target, flow=str(started.id))
     callback = urlsplit(provider_type.redirect_uri)
     query = urlencode({"ticket": started.ticket, "state": started.state})
     return Link(f"{callback.scheme}://{callback.netloc}/authorize?{query}", started.state, LIFETIME)
@@ -94,7 +95,7 @@ async def open_link(context: Context, ticket: str, state: str) -> Redirection:
         await context.audit.fail(action, problem)
     provider, provider_type = await _wanted(context, action, opened.flow)
     url = await context.oauth.client(provider_type).authorization_url(state, opened.flow.code_verifier)
-    context.audit.record(action, AuditTarget.from_provider(provider))
+    context.audit.record(action, AuditTarget.from_provider(provider), flow=str(opened.flow.id))
     return Redirection(url, cookie_name(state), opened.cookie, LIFETIME)
 
 
@@ -126,9 +127,10 @@ async def _exchange(context: Context, flow: Flow, code: str) -> None:
         refused = Problem(
             400, "code-refused", "The provider does not accept its code (any more). Start again."
         )
-        await context.audit.fail(action, refused, target, reason=error.reason)
+        await context.audit.fail(action, refused, target, flow=str(flow.id), reason=error.reason)
     except ProviderError as error:
-        await context.audit.fail(action, provider_problem(error), target, reason=error.reason)
+        problem = provider_problem(error)
+        await context.audit.fail(action, problem, target, flow=str(flow.id), reason=error.reason)
     try:
         await _store(context, flow, provider_type, grant)
     except Problem:
@@ -149,7 +151,7 @@ async def _accept(context: Context, response: AuthorizationResponse) -> tuple[Fl
     cookie = response.cookies.get(cookie_name(response.state or ""))
     own_browser = flow is not None and flow.is_bound_to(cookie)
     target = AuditTarget(flow.user_id, flow.provider_id, flow.provider_key) if flow else NO_TARGET
-    details: dict[str, object] = {}
+    details: dict[str, object] = {"flow": str(flow.id)} if flow else {}
     if response.repeated:
         problem = Problem(400, "parameter-repeated", "The provider's answer has a parameter more than once.")
         details["repeated"] = sorted(response.repeated)
@@ -192,7 +194,7 @@ async def _snapshot(context: Context, action: Action, flow: Flow, *, lock: bool 
     except Problem as error:
         problem = Problem(400, "provider-gone", "What was to be connected is not there any more, or is off.")
         target = AuditTarget(flow.user_id, flow.provider_id, flow.provider_key)
-        await context.audit.fail(action, problem, target, because=error.code)
+        await context.audit.fail(action, problem, target, flow=str(flow.id), because=error.code)
 
 
 async def _store(context: Context, flow: Flow, provider_type: ProviderType, grant: Grant) -> None:
@@ -220,6 +222,7 @@ async def _store(context: Context, flow: Flow, provider_type: ProviderType, gran
     context.audit.record(
         action,
         AuditTarget.from_provider(snapshot.provider, connection.id),
+        flow=str(flow.id),
         again=snapshot.connection is not None,
         refresh_token=grant.refresh_token is not None,
     )

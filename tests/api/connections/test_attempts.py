@@ -144,6 +144,27 @@ async def test_of_another_provider_nothing_is_said(attempt: Attempt, session: As
     assert (await attempt.status())["open_until"] is None
 
 
+async def test_of_two_that_are_open_the_one_that_was_started_last_counts(attempt: Attempt) -> None:
+    older = await attempt.flow.open(attempt.user, attempt.provider)
+    newer = await attempt.flow.open(attempt.user, attempt.provider)
+    until = (await attempt.status())["open_until"]
+    await attempt.flow.complete({"state": older.state, "error": "access_denied"}, older.cookies)
+    body = await attempt.status()
+    assert (body["status"], body["last_error"], body["open_until"]) == (*OPEN, until)
+    await attempt.flow.complete({"state": newer.state, "error": "temporarily_unavailable"}, newer.cookies)
+    assert await attempt.says() == ("pending", "provider-error")
+
+
+async def test_an_older_one_that_connects_ends_the_newer_ones_failure(attempt: Attempt) -> None:
+    older = await attempt.flow.open(attempt.user, attempt.provider)
+    newer = await attempt.flow.open(attempt.user, attempt.provider)
+    await attempt.flow.complete({"state": newer.state, "error": "access_denied"}, newer.cookies)
+    assert await attempt.says() == ("pending", "access-denied")
+    answer = await attempt.flow.consent(older)
+    assert (await attempt.flow.complete(answer, older.cookies)).status_code == 200
+    assert await attempt.says() == ("active", None)
+
+
 async def test_a_reason_that_this_version_does_not_know(attempt: Attempt, session: AsyncSession) -> None:
     now = datetime.now(UTC)
     await entry(session, attempt.provider, Action.AUTHORIZATION_COMPLETED, now, problem="from-the-future")
