@@ -497,6 +497,13 @@ def test_a_dashboard_without_prometheus_is_refused() -> None:
     assert "dashtam_services: grafana shows what Prometheus has counted. Add monitoring to it." in said
 
 
+def test_a_stage_refuses_the_services_that_it_cannot_run() -> None:
+    on = json.dumps({"dashtam_services": ["monitoring", "grafana"]})
+    process = playbook.start("-i", "inventories/staging", "playbooks/staging.yml", "--check", "-e", on)
+    said = playbook.finish(process, 2)
+    assert "dashtam_services: monitoring, grafana cannot run on a Swarm. Remove it from the settings" in said
+
+
 def test_traces_go_where_a_person_says_and_nowhere_else(declared: Declared, tmp_path: Path) -> None:
     for content in declared.values():
         for spec in content["containers"].values():
