@@ -27,9 +27,10 @@ text = $(if $(2),-e $(call quote,{"$(1)": !unsafe $(call json_string,$(2))}))
 $(foreach name,INSTANCE PORT_OFFSET,$(if $($(name)),$(if $(shell case $(call quote,$($(name))) in (*[!A-Za-z0-9_-]*) echo 1 ;; esac),\
 	$(error $(name)=$(call quote,$($(name))) is not made of letters, digits and hyphens alone))))
 
-# A user who joined the group docker a moment ago has it from the next login on; sg gives it to one command before.
+# A user who joined the socket's group a moment ago has it from the next login on; sg gives it to one command before.
 grouped = sh -c 'if [ -z "$$DOCKER_HOST" ] && [ -S /var/run/docker.sock ] && [ ! -w /var/run/docker.sock ] \
-	&& id -nG "$$(id -un)" | tr " " "\n" | grep -qx docker; then exec sg docker -c "$$1"; else exec sh -c "$$1"; fi' sh $(call quote,$(1))
+	&& group=$$(stat -c %G /var/run/docker.sock) && id -nG "$$(id -un)" | tr " " "\n" | grep -qxF "$$group"; \
+	then exec sg "$$group" -c "$$1"; else exec sh -c "$$1"; fi' sh $(call quote,$(1))
 
 # $(call play,playbooks/playbook and its arguments)
 play = $(call grouped,$(if $(CALLBACK),ANSIBLE_STDOUT_CALLBACK=$(CALLBACK)) .venv/bin/ansible-playbook $(strip $(common) $(1) $(ANSIBLE_ARGS)))

@@ -151,7 +151,7 @@ def images_of(release: str) -> tuple[str, list[str]]:
         for made in (file, names):
             made.unlink(missing_ok=True)
     if not release:
-        release = run("make", "--silent", "-C", ROOT, "release").split()[-1]
+        release = str(json.loads(run("make", "--silent", "-C", ROOT, "release", "FORMAT=json"))["image"])
     return release, [resolved[name] for name in ("postgres", "redis", "haproxy", "app")]
 
 

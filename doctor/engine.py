@@ -54,7 +54,17 @@ def clock(said: str, now: datetime) -> Finding:
     return Finding("clock", WARN if difference <= CLOCK_TOLERABLE else FAIL, text, remedy)
 
 
-def leftovers(found: dict[str, Any]) -> list[Finding]:
+def sees_its_folders(data: Path, container: Path = Path("/.dockerenv")) -> bool:
+    """Say whether folders of the engine's machine can be looked for here.
+
+    In a container that uses its host's engine, such as a dev container, they are missing without being gone.
+
+    :param data: the engine's own folder, which a container does not see either.
+    """
+    return data.is_dir() or not container.exists()
+
+
+def leftovers(found: dict[str, Any], seen: bool = True) -> list[Finding]:
     """Name what belongs to checkouts whose folder is gone.
 
     :param found: what ``survey`` returned for the label of checkouts.
@@ -66,6 +76,10 @@ def leftovers(found: dict[str, Any]) -> list[Finding]:
     ]
     if not gone:
         return [Finding("leftovers", OK, "every environment on this engine belongs to a folder that exists")]
+    if not seen:
+        folders = ", ".join(sorted({each["checkout"] for each in gone}))
+        text = f"there are environments of {folders}: from a container it cannot be seen whether that exists"
+        return [Finding("leftovers", OK, text)]
     return [
         Finding(
             "leftovers",
@@ -112,7 +126,7 @@ def all_findings(environments: list[Environment]) -> list[Finding]:
             # In a machine of its own, as on macOS, it is not here.
             if data.is_dir():
                 found += machine.disk(data, "engine's disk")
-            found += leftovers(survey(client, set(), {}, label=f"{LABELS}.checkout"))
+            found += leftovers(survey(client, set(), {}, label=f"{LABELS}.checkout"), sees_its_folders(data))
     for environment in environments:
         found += ports(environment, reachable)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import site
 import sys
 from pathlib import Path
 
@@ -32,6 +33,9 @@ def python() -> list[Finding]:
         return [Finding(".venv", FAIL, "requirements/ops.txt has changed since it was made", BOOTSTRAP)]
     if Path(folder).resolve() != ROOT:
         return [Finding(".venv", FAIL, f"it was made in {folder}", BOOTSTRAP)]
+    # `python3` of the system may be a newer one by now, or that of a container with this folder.
+    if not Path(site.getsitepackages()[0]).is_dir():
+        return [Finding(".venv", FAIL, f"another Python made it, and this one is {version}", BOOTSTRAP)]
     return [Finding(".venv", OK, f"Python {version}, as requirements/ops.txt asks")]
 
 

@@ -223,6 +223,15 @@ def test_an_export_comes_in_again_as_it_was(tmp_path: Path) -> None:
     assert "exists; nothing was written" in make("export", f"FILE={path}", code=2)
 
 
+def test_a_backup_brings_back_every_row() -> None:
+    before = psql(ROWS)
+    saved = answer("backup")
+    psql("UPDATE users SET name = 'Other'")
+    assert answer("restore", "LIMIT=dev", f"FILE={saved['file']}")["source"] == saved["file"]
+    assert psql(ROWS) == before
+    Path(saved["file"]).unlink()
+
+
 def test_a_second_instance_on_a_copy_of_the_data() -> None:
     redis_cli("SET", "dashtam:kept", "a\nb", "PX", "600000")
     before, running = psql(ROWS), started("data")

@@ -177,7 +177,12 @@ def test_each_server_s_own_pair_is_looked_at(
 
 @pytest.mark.parametrize(
     ("broken", "reason"),
-    [("made-from", "was not completed"), ("pyvenv.cfg", "missing or broken"), ("bin", "missing or broken")],
+    [
+        ("made-from", "was not completed"),
+        ("pyvenv.cfg", "missing or broken"),
+        ("bin", "missing or broken"),
+        ("lib", "another Python made it"),
+    ],
 )
 def test_a_broken_venv_is_told_by_whatever_python_there_is(
     checkout: Checkout, broken: str, reason: str

@@ -218,6 +218,7 @@ def test_all_of_the_output_is_json(checkout: Checkout) -> None:
     assert found.pop("age_seconds") < 3600
     assert found == app
     assert named(parsed(checkout.make("status", "FORMAT=json", f"INSTANCE={SECOND}").stdout)) == [mine[1]]
+    assert named(parsed(checkout.make("test-status", "FORMAT=json").stdout)) == [declared[1], mine[2]]
     listed = parsed(checkout.make("ls", "FORMAT=json").stdout)
     assert named([each for each in listed if each["checkout"] == str(checkout.folder)]) == mine
 

@@ -236,3 +236,28 @@ def test_a_role_of_the_installed_artefact_runs(tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert "TOKEN: " in secrets.read_text()
+
+
+def test_a_virtual_environment_of_another_python_is_made_again(tmp_path: Path) -> None:
+    """After an upgrade of the system, or in a container, the same path is that of another Python."""
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements/ops.txt").write_text("# nothing, so that nothing is fetched\n")
+    shutil.copy(ROOT / "bootstrap", tmp_path)
+
+    def bootstrap() -> str:
+        run = subprocess.run(
+            ["./bootstrap"],
+            cwd=tmp_path,
+            env=collection.outside(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return run.stderr
+
+    assert "Making .venv" in bootstrap()
+    assert bootstrap() == ""
+    (packages,) = (tmp_path / ".venv/lib").glob("python3*")
+    packages.rename(packages.with_name("python3.0"))
+    assert "Making .venv" in bootstrap()
+    assert packages.is_dir()

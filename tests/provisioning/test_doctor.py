@@ -73,6 +73,30 @@ def test_env_file(tmp_path: Path, text: str | None, state: str, told: str) -> No
         assert (found.state, found.remedy) == ("fail", "chmod 600 env/.env.dev.second")
 
 
+@pytest.mark.parametrize(
+    ("data", "container", "state", "told"),
+    [
+        (True, True, "warn", "data_of_gone: of /gone, which is gone"),
+        (False, False, "warn", "data_of_gone: of /gone, which is gone"),
+        (False, True, "ok", "/gone: from a container it cannot be seen whether that exists"),
+    ],
+    ids=["a machine in a container", "macOS", "a dev container"],
+)
+def test_a_folder_that_cannot_be_seen_is_not_gone(
+    tmp_path: Path, data: bool, container: bool, state: str, told: str
+) -> None:
+    for name, made in (("data", data), ("container", container)):
+        if made:
+            (tmp_path / name).mkdir()
+    labels = {"dashtam.instance": "x", "dashtam.environment": "dev", "dashtam.checkout": "/gone"}
+    survey = {"containers": {}, "networks": {}, "volumes": {"data_of_gone": {"Labels": labels}}}
+    seen = engine.sees_its_folders(tmp_path / "data", tmp_path / "container")
+    (found,) = engine.leftovers(survey, seen)
+    assert found.state == state
+    assert told in found.text
+    assert ("make clean" in found.remedy) is (state == "warn")
+
+
 def test_a_report_has_a_line_for_each_and_remedies_below() -> None:
     found = [Finding("disk", "ok", "much"), Finding("engine", "fail", "none answers", "make engine")]
     assert as_lines(found).splitlines() == [
