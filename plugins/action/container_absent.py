@@ -8,11 +8,7 @@ from typing import Any
 
 import docker
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, lock, progress
-from ansible_collections.dashtam.stack.plugins.module_utils.local_action import (
-    LocalAction,
-    Problem,
-    documented,
-)
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, Problem
 from docker.errors import APIError, NotFound
 
 DOCUMENTATION = """
@@ -63,8 +59,6 @@ images:
 
 class ActionModule(LocalAction):
     """Find by labels, stop and remove in parallel."""
-
-    arguments = documented(DOCUMENTATION)
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the module-like result, see RETURN."""

@@ -11,11 +11,7 @@ from typing import Any
 import docker
 from ansible_collections.dashtam.stack.plugins.filter.containers import added_labels, container_redact
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, engine_containers, lock, progress
-from ansible_collections.dashtam.stack.plugins.module_utils.local_action import (
-    LocalAction,
-    Problem,
-    documented,
-)
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, Problem
 
 DOCUMENTATION = """
 name: container_apply
@@ -70,8 +66,6 @@ OVERTAKEN = "Another run has changed these containers since they were compared. 
 
 class ActionModule(LocalAction):
     """Apply each, several at a time."""
-
-    arguments = documented(DOCUMENTATION)
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Fail with what the engine said of each container that failed, without its secrets."""

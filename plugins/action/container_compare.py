@@ -19,11 +19,7 @@ from ansible_collections.dashtam.stack.plugins.filter.containers import (
     network_states,
 )
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, host_ports, lock, variable_facts
-from ansible_collections.dashtam.stack.plugins.module_utils.local_action import (
-    LocalAction,
-    Problem,
-    documented,
-)
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, Problem
 from ansible_collections.dashtam.stack.plugins.module_utils.quantities import NANOSECONDS
 from ansible_collections.dashtam.stack.plugins.module_utils.readiness import Look
 from ansible_collections.dashtam.stack.plugins.module_utils.survey import survey
@@ -128,8 +124,6 @@ def _lacks_processors(spec: dict[str, Any], found: dict[str, Any] | None) -> boo
 
 class ActionModule(LocalAction):
     """Look, compare, refuse what is somebody else's."""
-
-    arguments = documented(DOCUMENTATION)
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the module-like result, see RETURN."""

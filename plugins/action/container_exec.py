@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.dashtam.stack.plugins.module_utils import engine
-from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, documented
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction
 
 DOCUMENTATION = """
 name: container_exec
@@ -45,8 +45,6 @@ stdout:
 
 class ActionModule(LocalAction):
     """Run it to its end."""
-
-    arguments = documented(DOCUMENTATION)
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the module-like result, see RETURN."""

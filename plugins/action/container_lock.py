@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.dashtam.stack.plugins.module_utils import lock
-from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, documented
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction
 
 DOCUMENTATION = """
 name: container_lock
@@ -25,8 +25,6 @@ options:
 
 class ActionModule(LocalAction):
     """Take the lock and leave it with a process that ends with the run."""
-
-    arguments = documented(DOCUMENTATION)
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the module-like result."""

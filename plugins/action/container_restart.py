@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, lock, progress
-from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, documented
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction
 
 DOCUMENTATION = """
 name: container_restart
@@ -36,8 +36,6 @@ restarted:
 
 class ActionModule(LocalAction):
     """Stop and start, a thread each."""
-
-    arguments = documented(DOCUMENTATION)
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the module-like result."""

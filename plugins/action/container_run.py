@@ -12,11 +12,7 @@ from ansible_collections.dashtam.stack.plugins.filter.containers import containe
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, engine_containers, engine_volumes
 from ansible_collections.dashtam.stack.plugins.module_utils.interruption import interruptible
 from ansible_collections.dashtam.stack.plugins.module_utils.lines import Lines
-from ansible_collections.dashtam.stack.plugins.module_utils.local_action import (
-    LocalAction,
-    Problem,
-    documented,
-)
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, Problem
 from docker import APIClient
 from docker.errors import APIError
 
@@ -64,8 +60,6 @@ ALONE = {
 
 class ActionModule(LocalAction):
     """Make it, follow it, remove it."""
-
-    arguments = documented(DOCUMENTATION)
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the module-like result, see RETURN."""

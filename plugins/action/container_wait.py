@@ -10,11 +10,7 @@ from typing import Any
 import docker
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, progress, ready_times
 from ansible_collections.dashtam.stack.plugins.module_utils.health import last_end, succeeds
-from ansible_collections.dashtam.stack.plugins.module_utils.local_action import (
-    LocalAction,
-    Problem,
-    documented,
-)
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, Problem
 from ansible_collections.dashtam.stack.plugins.module_utils.log_error import end_of_log
 from ansible_collections.dashtam.stack.plugins.module_utils.quantities import started_seconds_ago
 from ansible_collections.dashtam.stack.plugins.module_utils.readiness import ask, differs
@@ -203,8 +199,6 @@ class Wait:
 
 class ActionModule(LocalAction):
     """Wait for all containers at once, a thread each."""
-
-    arguments = documented(DOCUMENTATION)
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the module-like result, see RETURN."""

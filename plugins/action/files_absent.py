@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, documented
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction
 
 DOCUMENTATION = """
 name: files_absent
@@ -30,8 +30,6 @@ removed:
 
 class ActionModule(LocalAction):
     """Remove each."""
-
-    arguments = documented(DOCUMENTATION)
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the module-like result, see RETURN."""

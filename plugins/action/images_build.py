@@ -16,7 +16,7 @@ from typing import IO, Any
 from ansible.errors import AnsibleActionFail
 from ansible.utils.display import Display
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, progress
-from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, documented
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction
 
 DOCUMENTATION = r"""
 module: images_build
@@ -116,8 +116,6 @@ def superseded(name: str, images: list[dict[str, Any]], keep: int) -> list[str]:
 
 class ActionModule(LocalAction):
     """See DOCUMENTATION."""
-
-    arguments = documented(DOCUMENTATION)
 
     def act(self, options: dict[str, Any]) -> dict[str, Any]:
         """Build, or say what would be built."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import docker
-from ansible.plugins.action import ActionBase
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, progress
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, Problem
 from docker.errors import ImageNotFound
 
 DOCUMENTATION = """
@@ -50,38 +50,27 @@ def present(api: docker.APIClient, image: str) -> bool:
     return True
 
 
-class ActionModule(ActionBase):
-    """Copy in the controller's process, one image at a time."""
+class ActionModule(LocalAction):
+    """Copy one image at a time."""
 
-    _requires_connection = False
-    _supports_check_mode = True
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the module-like result, see RETURN."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
-            argument_spec={
-                "images": {"type": "list", "elements": "str", "required": True},
-                "engines": {"type": "list", "elements": "str", "default": []},
-            }
-        )
         ids: dict[str, str] = {}
         copied: list[str] = []
-        result |= {"changed": False, "ids": ids, "copied": copied}
         with engine.client(timeout=PATIENCE) as source:
             for reference in dict.fromkeys(arguments["images"]):
                 try:
                     ids[reference] = source.inspect_image(reference)["Id"]
                 except ImageNotFound:
-                    return result | {"failed": True, "msg": f"There is no image {reference} on this engine."}
+                    raise Problem(f"There is no image {reference} on this engine.") from None
             for host in arguments["engines"]:
                 copied += [f"{reference} to {host}" for reference in self._copy(source, host, ids)]
-        return result | {"changed": bool(copied)}
+        return {"changed": bool(copied), "ids": ids, "copied": copied}
 
     def _copy(self, source: docker.APIClient, host: str, ids: dict[str, str]) -> list[str]:
         with engine.client(timeout=PATIENCE, host=host) as target:
             missing = [reference for reference, image in ids.items() if not present(target, image)]
-            if not self._task.check_mode:
+            if not self.dry_run:
                 for reference in missing:
                     with progress.step("image", reference, "copying"):
                         # By its name, which goes with it; the id stays the same.

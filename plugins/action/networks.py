@@ -6,11 +6,7 @@ from typing import Any
 
 import docker
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, lock, progress
-from ansible_collections.dashtam.stack.plugins.module_utils.local_action import (
-    LocalAction,
-    Problem,
-    documented,
-)
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, Problem
 
 DOCUMENTATION = """
 name: networks
@@ -21,11 +17,15 @@ description:
 options:
   networks:
     description:
-      - Dicts with C(name), C(internal) (whether it has no route out) and C(labels). One whose C(internal)
-        differs is removed, the containers on it are disconnected, and it is created again.
+      - One whose C(internal) differs is removed, the containers on it are disconnected, and it is created
+        again.
     type: list
     elements: dict
     required: true
+    options:
+      name: {description: Its name., type: str, required: true}
+      internal: {description: Whether it has no route out., type: bool, required: true}
+      labels: {description: Its labels., type: dict, required: true}
   lock:
     description:
       - The labels whose containers one run at a time changes, as for C(container_apply). An engine that is
@@ -50,18 +50,10 @@ recreated:
 REFUSAL = """\
 The network {0} exists and is not ours: its labels differ from ours.
 Nothing was touched. Remove it (docker network rm {0}) or use another instance name."""
-OPTIONS = {
-    "name": {"type": "str", "required": True},
-    "internal": {"type": "bool", "required": True},
-    "labels": {"type": "dict", "required": True},
-}
 
 
 class ActionModule(LocalAction):
     """Look at all of them, then make those that need it."""
-
-    arguments = documented(DOCUMENTATION)
-    arguments["networks"]["options"] = OPTIONS
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the module-like result, see RETURN."""

@@ -8,11 +8,7 @@ import tempfile
 from typing import IO, Any
 
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, lock
-from ansible_collections.dashtam.stack.plugins.module_utils.local_action import (
-    LocalAction,
-    Problem,
-    documented,
-)
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, Problem
 
 DOCUMENTATION = """
 name: redis_copy
@@ -65,8 +61,6 @@ ADMINISTRATOR = ("sh", "/tmp/redis-admin", "-e")  # noqa: S108 - the role redis 
 
 class ActionModule(LocalAction):
     """Read, then write."""
-
-    arguments = documented(DOCUMENTATION)
 
     def act(self, args: dict[str, Any]) -> dict[str, Any]:
         """Return the module-like result, see RETURN."""

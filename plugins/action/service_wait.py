@@ -7,8 +7,8 @@ import time
 from typing import Any
 
 import docker
-from ansible.plugins.action import ActionBase
 from ansible_collections.dashtam.stack.plugins.module_utils import engine
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction
 from ansible_collections.dashtam.stack.plugins.module_utils.service_progress import Progress, progress
 from docker.errors import APIError, DockerException
 from requests.exceptions import RequestException
@@ -122,29 +122,15 @@ class Wait:
         return f"{name}: {found.failure}{log}\nNext: docker service ps --no-trunc {name}"
 
 
-class ActionModule(ActionBase):
-    """Wait in the controller's process."""
+class ActionModule(LocalAction):
+    """Wait for all services."""
 
-    _requires_connection = False
-    _supports_check_mode = True
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the module-like result, see RETURN."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
-            argument_spec={
-                "services": {"type": "list", "elements": "dict", "required": True},
-                "timeout": {"type": "int", "default": 300},
-                "log_lines": {"type": "int", "default": 15},
-            }
-        )
-        result |= {"changed": False, "seconds": {}, "failed_services": []}
-        if self._task.check_mode:
-            return result
+        if self.dry_run:
+            return {"seconds": {}, "failed_services": []}
         with engine.client() as api:
             wait = Wait(api, arguments["services"], arguments["log_lines"])
             wait.run(arguments["timeout"])
-        result |= {"seconds": wait.seconds, "failed_services": sorted(wait.errors)}
-        if wait.errors:
-            result |= {"failed": True, "msg": "\n".join(wait.errors.values())}
-        return result
+        failure = {"failed": True, "msg": "\n".join(wait.errors.values())} if wait.errors else {}
+        return {"seconds": wait.seconds, "failed_services": sorted(wait.errors)} | failure

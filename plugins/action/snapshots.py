@@ -11,11 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, lock, private_files
-from ansible_collections.dashtam.stack.plugins.module_utils.local_action import (
-    LocalAction,
-    Problem,
-    documented,
-)
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, Problem
 
 DOCUMENTATION = """
 name: snapshots
@@ -186,7 +182,6 @@ def _same(path: Path, other: Path | None) -> bool:
 class ActionModule(LocalAction):
     """Run one operation; see DOCUMENTATION."""
 
-    arguments = documented(DOCUMENTATION)
     rules: ClassVar[Any] = {"required_if": [("operation", name, options) for name, options in NEEDED.items()]}
 
     def act(self, args: dict[str, Any]) -> dict[str, Any]:

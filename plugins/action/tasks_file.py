@@ -11,11 +11,7 @@ import yaml
 from ansible.errors import AnsibleError
 from ansible.playbook.task import Task
 from ansible_collections.dashtam.stack.plugins.module_utils import lock
-from ansible_collections.dashtam.stack.plugins.module_utils.local_action import (
-    LocalAction,
-    Problem,
-    documented,
-)
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, Problem
 from ansible_collections.dashtam.stack.plugins.module_utils.variable_places import short
 
 DOCUMENTATION = """
@@ -87,8 +83,6 @@ def faults(task: Any) -> Iterator[str]:
 
 class ActionModule(LocalAction):
     """Read the files and resolve the names of modules."""
-
-    arguments = documented(DOCUMENTATION)
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the module-like result; it fails with a line for each fault."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, ClassVar
 
 import yaml
@@ -14,21 +15,13 @@ class Problem(Exception):
     """What is wrong, where, and what to do next, in one line that shows no secret."""
 
 
-def documented(documentation: str) -> dict[str, Any]:
-    """Return the arguments that a plugin's DOCUMENTATION describes, for ``validate_argument_spec``."""
-    options = yaml.load(documentation, Loader=Loader)["options"]  # noqa: S506 - Loader is a safe one
-    return {
-        name: {key: value for key, value in option.items() if key != "description"}
-        for name, option in options.items()
-    }
-
-
 class LocalAction(ActionBase):
     """An action that needs no connection and no module, see :meth:`act`."""
 
     _requires_connection = False
-    # What it takes, and the further arguments of `validate_argument_spec`, such as `required_if`.
+    # What it takes, where its module's DOCUMENTATION does not say it.
     arguments: ClassVar[Any] = {}
+    # The further arguments of `validate_argument_spec`, such as `required_if`.
     rules: ClassVar[Any] = {}
 
     @property
@@ -40,11 +33,16 @@ class LocalAction(ActionBase):
         """Return what Ansible expects of an action."""
         result: dict[str, Any] = super().run(tmp, task_vars) | {"changed": False}
         self.task_vars = task_vars or {}
-        _, arguments = self.validate_argument_spec(self.arguments, **self.rules)
+        _, arguments = self.validate_argument_spec(self.arguments or self._documented(), **self.rules)
         try:
             return result | self.act(arguments)
         except Problem as problem:
             return result | {"failed": True, "msg": str(problem)}
+
+    def _documented(self) -> dict[str, Any]:
+        text = sys.modules[type(self).__module__].DOCUMENTATION
+        options: dict[str, Any] = yaml.load(text, Loader=Loader)["options"]  # noqa: S506 - Loader is a safe one
+        return options
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Do it, and return the result; ``changed`` is false unless it says so.
