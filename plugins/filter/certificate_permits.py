@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from ansible.errors import AnsibleFilterError
+from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
 from cryptography import x509
 
 
@@ -23,8 +21,4 @@ def certificate_permits(pem: str) -> list[str]:
     return [str(name.value) for name in constraints.permitted_subtrees or []]
 
 
-class FilterModule:
-    """Filters of the certificates role."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"certificate_permits": certificate_permits}
+FilterModule = filters(certificate_permits)

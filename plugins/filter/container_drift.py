@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.dashtam.stack.plugins.module_utils import container_views
+from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
 from ansible_collections.dashtam.stack.plugins.module_utils.quantities import shown_size
 from ansible_collections.dashtam.stack.plugins.module_utils.secrets import masked, redacted
 from ansible_collections.dashtam.stack.plugins.module_utils.survey import without_environment
@@ -142,13 +143,4 @@ def drift_lines(differences: list[dict[str, str]]) -> list[str]:
     return ["{what}: declared {declared}, running {running}".format(**one) for one in differences]
 
 
-class FilterModule:
-    """Names under which Ansible finds the filters."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return filter names and functions."""
-        return {
-            "container_differences": container_differences,
-            "env_drift": env_drift,
-            "drift_lines": drift_lines,
-        }
+FilterModule = filters(container_differences, env_drift, drift_lines)

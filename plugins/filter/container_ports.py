@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
+
 # What the engine listens with on behalf of a container.
 PROXY = "docker-proxy"
 LOOPING = ("running", "restarting")
@@ -118,9 +120,4 @@ def port_lines(clashes: list[dict[str, Any]], prefix: str, more: dict[str, Any] 
     return main + lines
 
 
-class FilterModule:
-    """Names under which Ansible finds the filters."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return filter names and functions."""
-        return {"port_lines": port_lines}
+FilterModule = filters(port_lines)

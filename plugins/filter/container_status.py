@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
 from ansible_collections.dashtam.stack.plugins.module_utils.survey import carries
 
 DOCUMENTATION = """
@@ -180,15 +181,6 @@ def container_age(seconds: int) -> str:
     return f"{seconds} s"
 
 
-class FilterModule:
-    """Names under which Ansible finds the filters."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return filter names and functions."""
-        return {
-            "container_status_lines": container_status_lines,
-            "container_instances": container_instances,
-            "instance_status_lines": instance_status_lines,
-            "instance_table": instance_table,
-            "container_age": container_age,
-        }
+FilterModule = filters(
+    container_status_lines, container_instances, instance_status_lines, instance_table, container_age
+)

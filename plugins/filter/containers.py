@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
 from ansible_collections.dashtam.stack.plugins.module_utils.secrets import redacted
 from ansible_collections.dashtam.stack.plugins.module_utils.survey import carries
 
@@ -197,16 +198,6 @@ def container_redact(text: str, specs: list[dict[str, Any]]) -> str:
     return text
 
 
-class FilterModule:
-    """Names under which Ansible finds the filters."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return filter names and functions."""
-        return {
-            "container_states": container_states,
-            "declared_volumes": declared_volumes,
-            "volume_families": volume_families,
-            "other_checkouts": other_checkouts,
-            "container_probes": container_probes,
-            "container_redact": container_redact,
-        }
+FilterModule = filters(
+    container_states, declared_volumes, volume_families, other_checkouts, container_probes, container_redact
+)

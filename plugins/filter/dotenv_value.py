@@ -20,10 +20,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
 
 PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]*")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -121,13 +121,4 @@ def dotenv_quoted(values: dict[str, str]) -> list[str]:
     return quoted
 
 
-class FilterModule:
-    """Filters of the env_file role."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        return {
-            "dotenv_value": dotenv_value,
-            "dotenv_line": dotenv_line,
-            "dotenv_quoted": dotenv_quoted,
-            "dotenv_refused": dotenv_refused,
-        }
+FilterModule = filters(dotenv_value, dotenv_line, dotenv_quoted, dotenv_refused)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
 from dotenv import dotenv_values
 
 CHECKSUM = "\n# checksum: "
@@ -154,20 +155,15 @@ def drift_report(differences: list[Difference]) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-class FilterModule:
-    """Names under which Ansible finds the filters."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return filter names and functions."""
-        return {
-            "network_drift": network_drift,
-            "volumes_drift": volumes_drift,
-            "undeclared_drift": undeclared_drift,
-            "files_drift": files_drift,
-            "dotenv_parsed": dotenv_parsed,
-            "named_drift": named_drift,
-            "certificates_drift": certificates_drift,
-            "env_file_drift": env_file_drift,
-            "drift_relative": drift_relative,
-            "drift_report": drift_report,
-        }
+FilterModule = filters(
+    network_drift,
+    volumes_drift,
+    undeclared_drift,
+    files_drift,
+    dotenv_parsed,
+    named_drift,
+    certificates_drift,
+    env_file_drift,
+    drift_relative,
+    drift_report,
+)

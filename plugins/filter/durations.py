@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
 from ansible_collections.dashtam.stack.plugins.module_utils.quantities import in_seconds
 
 
@@ -21,9 +22,4 @@ def duration_faults(values: dict[str, Any]) -> list[str]:
     return faults
 
 
-class FilterModule:
-    """Names under which Ansible finds the filters."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return filter names and functions."""
-        return {"duration_faults": duration_faults}
+FilterModule = filters(duration_faults)

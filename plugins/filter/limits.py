@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
 from ansible_collections.dashtam.stack.plugins.module_utils.quantities import in_bytes, shown_size
 
 # The engine's own minimum of memory and processors; fewer processes or files are too few for any server.
@@ -46,9 +47,4 @@ def _too_small_for(name: str, memory: float, stored: dict[str, Any]) -> list[str
     ]
 
 
-class FilterModule:
-    """Names under which Ansible finds the filters."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return filter names and functions."""
-        return {"limit_faults": limit_faults}
+FilterModule = filters(limit_faults)

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import yaml
+from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
 from ansible_collections.dashtam.stack.plugins.module_utils.secrets import is_secret
 
 WIDTH = 150
@@ -77,14 +78,4 @@ def plan_yaml(content: Any) -> str:
     return text
 
 
-class FilterModule:
-    """Names under which Ansible finds the filters."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return filter names and functions."""
-        return {
-            "plan_secrets": plan_secrets,
-            "plan_masked": plan_masked,
-            "plan_named": plan_named,
-            "plan_yaml": plan_yaml,
-        }
+FilterModule = filters(plan_secrets, plan_masked, plan_named, plan_yaml)

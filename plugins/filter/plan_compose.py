@@ -11,6 +11,7 @@ import shlex
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
 
 # What stands for a secret in a plan.
 PLACEHOLDER = re.compile(r"\b(GENERATED|GIVEN)-[A-Z0-9-]+")
@@ -220,9 +221,4 @@ def compose_octal(text: str) -> str:
     return re.sub(r"(?<=\bmode: )\d+", lambda found: f"0{int(found[0]):o}", text)
 
 
-class FilterModule:
-    """Names under which Ansible finds the filters."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return filter names and functions."""
-        return {"plan_compose": plan_compose, "compose_octal": compose_octal}
+FilterModule = filters(plan_compose, compose_octal)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
+
 # A URL names the port, as everything declared does; what comes before @ is a user and a password.
 URL = re.compile(r"(?P<scheme>\w+)(?:\+\w+)?://(?:[^@/\s]*@)?(?P<host>[\w.-]+):(?P<port>\d+)")
 MACHINE = 'machine(["this machine: browser, psql, redis-cli"])'
@@ -64,9 +66,4 @@ def plan_mermaid(plans: dict[str, dict[str, Any]]) -> str:
     return "\n  ".join(lines) + "\n"
 
 
-class FilterModule:
-    """Names under which Ansible finds the filter."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return filter names and functions."""
-        return {"plan_mermaid": plan_mermaid}
+FilterModule = filters(plan_mermaid)

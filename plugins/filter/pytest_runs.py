@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
+
 CONTAINER = ("tests/unit", "tests/integration", "tests/api", "tests/smoke")
 HOST = ("tests/provisioning", "tests/guard")
 # Where the checkout's tests are in the app container.
@@ -167,9 +169,4 @@ def junit_totals(files: list[str]) -> dict[str, int]:
     return totals
 
 
-class FilterModule:
-    """Names under which Ansible finds the filters."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return filter names and functions."""
-        return {"pytest_runs": pytest_runs, "junit_totals": junit_totals}
+FilterModule = filters(pytest_runs, junit_totals)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
+from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
 from ansible_collections.dashtam.stack.plugins.module_utils.quantities import in_bytes, shown_size
 
 # debugpy's own default, in the container.
@@ -142,9 +143,4 @@ def python_service(settings: dict[str, Any], images: dict[str, str] | None = Non
     }
 
 
-class FilterModule:
-    """Names under which Ansible finds the filters."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return filter names and functions."""
-        return {"python_service": python_service}
+FilterModule = filters(python_service)

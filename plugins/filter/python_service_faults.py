@@ -10,6 +10,7 @@ from typing import Any
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.dashtam.stack.plugins.filter.durations import duration_faults
 from ansible_collections.dashtam.stack.plugins.filter.limits import limit_faults
+from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
 
 LIMITS = ("memory", "cpus", "pids_limit", "nofile")
 SHELLS = {"ash", "bash", "dash", "ksh", "sh", "zsh"}
@@ -103,9 +104,4 @@ def python_service_faults(settings: dict[str, Any], role: str) -> list[str]:
     ]
 
 
-class FilterModule:
-    """Names under which Ansible finds the filters."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return filter names and functions."""
-        return {"python_service_faults": python_service_faults}
+FilterModule = filters(python_service_faults)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
 from ansible_collections.dashtam.stack.plugins.module_utils.secrets import masked
 
 Difference = dict[str, str]
@@ -54,9 +55,4 @@ def redis_drift(answer: dict[str, Any]) -> list[Difference]:
     return _differences(answer, read)
 
 
-class FilterModule:
-    """Names under which Ansible finds the filters."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return filter names and functions."""
-        return {"postgres_drift": postgres_drift, "redis_drift": redis_drift}
+FilterModule = filters(postgres_drift, redis_drift)

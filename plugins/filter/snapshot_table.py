@@ -6,6 +6,7 @@ from typing import Any
 
 from ansible.module_utils.common.text.formatters import bytes_to_human
 from ansible_collections.dashtam.stack.plugins.filter.container_status import container_age
+from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
 
 
 def snapshot_table(snapshots: list[dict[str, Any]]) -> list[str]:
@@ -31,9 +32,4 @@ def snapshot_table(snapshots: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-class FilterModule:
-    """Names under which Ansible finds the filters."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return filter names and functions."""
-        return {"snapshot_table": snapshot_table}
+FilterModule = filters(snapshot_table)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
 from ansible_collections.dashtam.stack.plugins.module_utils.service_parts import all_secrets, files, ports
 
 DOCUMENTATION = """
@@ -81,9 +82,4 @@ def service_faults(entries: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-class FilterModule:
-    """Names under which Ansible finds the filters."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return filter names and functions."""
-        return {"service_faults": service_faults}
+FilterModule = filters(service_faults)

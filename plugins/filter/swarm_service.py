@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
 from ansible_collections.dashtam.stack.plugins.module_utils.service_parts import (
     all_secrets,
     files,
@@ -199,14 +200,4 @@ def service_lines(found: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-class FilterModule:
-    """Names under which Ansible finds the filters."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return filter names and functions."""
-        return {
-            "service_secrets": service_secrets,
-            "service_parameters": service_parameters,
-            "secret_versions": secret_versions,
-            "service_lines": service_lines,
-        }
+FilterModule = filters(service_secrets, service_parameters, secret_versions, service_lines)
