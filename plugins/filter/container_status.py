@@ -7,13 +7,6 @@ from typing import Any
 from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
 from ansible_collections.dashtam.stack.plugins.module_utils.survey import carries
 
-DOCUMENTATION = """
-name: container_status_lines
-short_description: Show what carries given labels
-description: See the functions' docstrings.
-"""
-
-
 # The labels that tell instances apart.
 IDENTITY = ("checkout", "instance", "environment")
 

@@ -9,12 +9,6 @@ from typing import Any
 from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
 from ansible_collections.dashtam.stack.plugins.module_utils.service_parts import all_secrets, files, ports
 
-DOCUMENTATION = """
-name: service_faults
-short_description: Say which declared containers cannot be services as they are
-description: See the function's docstring.
-"""
-
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - what Swarm publishes on, whatever is asked for
 KNOWN = {
     *("name", "image", "command", "user", "working_dir", "env", "labels", "network", "aliases"),

@@ -13,12 +13,6 @@ from ansible_collections.dashtam.stack.plugins.module_utils.service_parts import
     source_name,
 )
 
-DOCUMENTATION = """
-name: service_parameters
-short_description: Translate declared containers into parameters of docker_swarm_service
-description: See the functions' docstrings.
-"""
-
 # Before the script of a command `sh -c`: its variables come from the files, and are not exported.
 FROM_FILES = (
     'for file in /run/secrets/*; do if [ -f "$file" ]; then '

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.dashtam.stack.plugins.module_utils import engine
-from docker.errors import APIError
+from ansible_collections.dashtam.stack.plugins.module_utils import engine, readiness
 
 DOCUMENTATION = """
 name: docker_exec
@@ -52,15 +51,6 @@ class LookupModule(LookupBase):
         """Return one dict, see RETURN; raises EngineError where the engine does not answer."""
         self.set_options(var_options=variables, direct=kwargs)
         command = [word for term in terms for word in ([term] if isinstance(term, str) else term)]
+        question = {"command": command} | {name: self.get_option(name) for name in ("user", "environment")}
         with engine.client() as client:
-            try:
-                code, output = engine.execute(
-                    client,
-                    self.get_option("container"),
-                    command,
-                    self.get_option("user"),
-                    self.get_option("environment"),
-                )
-            except APIError as error:
-                code, output = -1, error.explanation or str(error)
-        return [{"rc": code, "output": output}]
+            return [readiness.ask(client, self.get_option("container"), question)]

@@ -42,12 +42,6 @@ def changed_at(source: Path) -> float:
     return max((path.stat().st_ctime for path in files), default=0.0)
 
 
-def started_at(moment: str) -> float:
-    """Return the engine's RFC 3339 time stamp in seconds since 1970."""
-    seconds, _, fraction = moment.removesuffix("Z").partition(".")
-    return datetime.fromisoformat(f"{seconds}+00:00").timestamp() + float(f"0.{fraction or 0}")
-
-
 class LookupModule(LookupBase):
     """Compare each container's start with the newest file."""
 
@@ -62,6 +56,6 @@ class LookupModule(LookupBase):
                     state = client.inspect_container(name)["State"]
                 except NotFound:
                     continue
-                if state["Running"] and started_at(state["StartedAt"]) < newest:
+                if state["Running"] and datetime.fromisoformat(state["StartedAt"]).timestamp() < newest:
                     outdated.append(name)
         return outdated

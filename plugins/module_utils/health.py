@@ -6,16 +6,13 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import datetime
 from typing import Any
 
 import docker
 from ansible_collections.dashtam.stack.plugins.module_utils import addresses, engine, ready_times, secrets
 from ansible_collections.dashtam.stack.plugins.module_utils.log_error import end_of_log
-from ansible_collections.dashtam.stack.plugins.module_utils.quantities import (
-    NANOSECONDS,
-    started_at,
-    started_seconds_ago,
-)
+from ansible_collections.dashtam.stack.plugins.module_utils.quantities import NANOSECONDS, started_seconds_ago
 from docker.errors import APIError, DockerException
 from requests.exceptions import RequestException
 
@@ -162,10 +159,10 @@ def last_end(client: docker.APIClient, found: dict[str, Any]) -> str:
     if state["Restarting"] or not state["Running"]:
         return f", exit code {state['ExitCode']}"
     # While it runs again, its state says 0. Its end is an event, by the engine's clock.
-    started = started_at(state["StartedAt"])
+    started = int(datetime.fromisoformat(state["StartedAt"]).timestamp())
     ends = client.events(
-        since=int(started.timestamp()) - 60,
-        until=int(started.timestamp()) + 1,
+        since=started - 60,
+        until=started + 1,
         filters={"container": found["Id"], "event": "die"},
         decode=True,
     )

@@ -52,13 +52,6 @@ def shown_size(number: int) -> str:
     return f"{number // UNITS[unit]}{unit}"
 
 
-def started_at(stamp: str) -> datetime:
-    """Return the engine's RFC 3339 time stamp, in whole seconds."""
-    # Nanoseconds are more than datetime takes.
-    return datetime.fromisoformat(stamp.split(".")[0].removesuffix("Z") + "+00:00")
-
-
 def started_seconds_ago(stamp: str) -> float:
     """Return the age of the engine's RFC 3339 time stamp in seconds."""
-    fraction = float("0." + stamp.split(".")[1].rstrip("Z")) if "." in stamp else 0.0
-    return (datetime.now(UTC) - started_at(stamp)).total_seconds() - fraction
+    return (datetime.now(UTC) - datetime.fromisoformat(stamp)).total_seconds()

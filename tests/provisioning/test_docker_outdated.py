@@ -22,9 +22,3 @@ def test_bytecode_does_not_count(tmp_path: Path) -> None:
     (tmp_path / "__pycache__").mkdir()
     (tmp_path / "__pycache__/config.cpython-313.pyc").touch()
     assert plugin.changed_at(tmp_path) == 0
-
-
-def test_the_engines_times() -> None:
-    assert plugin.started_at("1970-01-01T00:01:00Z") == 60
-    assert plugin.started_at("1970-01-01T00:01:00.25Z") == 60.25
-    assert plugin.started_at("1970-01-01T00:01:00.123456789Z") == 60.123456789
