@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.dashtam.stack.plugins.module_utils import container_views
+from ansible_collections.dashtam.stack.plugins.module_utils.container_parts import variables
 from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
 from ansible_collections.dashtam.stack.plugins.module_utils.quantities import shown_size
 from ansible_collections.dashtam.stack.plugins.module_utils.secrets import masked, redacted
@@ -15,10 +16,6 @@ from ansible_collections.dashtam.stack.plugins.module_utils.survey import withou
 
 # An unhealthy container is not recreated: its log would be lost, and it may recover.
 NOTES = {"health": {"note": "a run shows its log"}}
-
-
-def _env(pairs: Iterable[str] | None) -> dict[str, str]:
-    return dict(pair.partition("=")[::2] for pair in pairs or [])
 
 
 def _swap(host: Mapping[str, Any]) -> int:
@@ -79,10 +76,10 @@ def differences(
         if declared.get(what) != running.get(what):
             told.append(_difference(what, declared.get(what), running.get(what)))
     if "Env" in found["Config"]:
-        env = _env(found["Config"]["Env"])
+        env = variables(found["Config"])
         if found.get("ImageConfig") is None:
             env = {name: value for name, value in env.items() if name in spec["env"]}
-        told += env_drift(_env(image.get("Env")) | spec["env"], env)
+        told += env_drift(variables(image) | spec["env"], env)
     told = [{key: redacted(text, spec["env"]) for key, text in one.items()} for one in told]
     # The declaration's hash says that there is a difference, the others say which. It may be in two labels.
     if any(one["what"] == f"label {hash_label}" for one in told):

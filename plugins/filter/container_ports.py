@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.dashtam.stack.plugins.module_utils.container_parts import bound, published
 from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
 
 # What the engine listens with on behalf of a container.
@@ -20,36 +21,34 @@ def _proxied(container: dict[str, Any], holder: str) -> bool:
 
 
 def container_port_clashes(
-    specs: list[dict[str, Any]], survey: dict[str, Any], bound: list[int], holders: dict[Any, str]
+    specs: list[dict[str, Any]], survey: dict[str, Any], taken: list[int], holders: dict[Any, str]
 ) -> list[dict[str, Any]]:
     """Return the published ports that somebody else holds.
 
     :param specs: declared containers.
     :param survey: what ``docker_survey`` returned.
-    :param bound: ports that the host says are in use.
+    :param taken: ports that the host says are in use.
     :param holders: port to a process's description, where the host could tell.
     :returns: dicts with ``port`` (int), ``spec`` (the container that wants it) and ``holder`` (for people). A
         stopped container of another instance counts: it would fail to start later.
     """
     ours = {spec["name"] for spec in specs}
     declared = {
-        int(binding["HostPort"]): name
+        int(outside): name
         for name, found in survey["containers"].items()
-        for entries in (found["HostConfig"]["PortBindings"] or {}).values()
-        for binding in entries or []
-        if binding["HostPort"]
+        for _, outside, _ in bound(found)
+        if outside
     }
     known = {str(port): holder for port, holder in holders.items()}
     clashes = []
     for spec in specs:
-        for published_port in spec["published_ports"]:
-            port = int(published_port.split(":")[-2])
+        for _, port, _ in published(spec):
             now = survey["ports"].get(str(port))
             name = now or declared.get(port)
             holder = known.get(str(port), "another program")
             if name and name not in ours:
                 holder = f"the container {name}"
-            elif port not in bound or now or (name and _proxied(survey["containers"][name], holder)):
+            elif port not in taken or now or (name and _proxied(survey["containers"][name], holder)):
                 continue
             clashes.append({"port": port, "spec": spec["name"], "holder": holder})
     return clashes
@@ -57,8 +56,7 @@ def container_port_clashes(
 
 def published_ports(specs: list[dict[str, Any]]) -> list[tuple[str, int]]:
     """Return the addresses and ports of this host that the specs publish."""
-    published = [port.rsplit(":", 2) for spec in specs for port in spec["published_ports"]]
-    return [(address.strip("[]"), int(port)) for address, port, _ in published]
+    return [(address, port) for spec in specs for address, port, _ in published(spec)]
 
 
 def port_candidates(clashes: list[dict[str, Any]]) -> list[int]:
@@ -67,22 +65,18 @@ def port_candidates(clashes: list[dict[str, Any]]) -> list[int]:
 
 
 def with_free_ports(
-    clashes: list[dict[str, Any]], survey: dict[str, Any], bound: list[int]
+    clashes: list[dict[str, Any]], survey: dict[str, Any], taken: list[int]
 ) -> list[dict[str, Any]]:
     """Return the clashes, each with ``free``: the next port that nobody holds, a thousand up.
 
     :param clashes: what :func:`container_port_clashes` returned.
     :param survey: what ``docker_survey`` returned; a port of any of its containers is not proposed.
-    :param bound: what the host says is in use of :func:`port_candidates`.
+    :param taken: what the host says is in use of :func:`port_candidates`.
     """
     held = {
-        int(binding["HostPort"])
-        for found in survey["containers"].values()
-        for entries in (found["HostConfig"]["PortBindings"] or {}).values()
-        for binding in entries or []
-        if binding["HostPort"]
+        int(outside) for found in survey["containers"].values() for _, outside, _ in bound(found) if outside
     }
-    held |= {int(port) for port in survey["ports"]} | set(bound)
+    held |= {int(port) for port in survey["ports"]} | set(taken)
     proposed = []
     for clash in clashes:
         port = clash["port"] + 1000

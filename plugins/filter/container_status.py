@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.dashtam.stack.plugins.module_utils.container_parts import bound
 from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
 from ansible_collections.dashtam.stack.plugins.module_utils.survey import carries
 
@@ -12,8 +13,7 @@ IDENTITY = ("checkout", "instance", "environment")
 
 
 def _ports(found: dict[str, Any]) -> list[str]:
-    bindings = (found["HostConfig"]["PortBindings"] or {}).values()
-    return sorted(f"{entry['HostIp']}:{entry['HostPort']}" for entries in bindings for entry in entries or [])
+    return sorted(f"{address}:{outside}" for address, outside, _ in bound(found))
 
 
 def _labels(kind: str, found: dict[str, Any]) -> dict[str, str]:

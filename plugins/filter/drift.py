@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.dashtam.stack.plugins.action.env_file import checksum, split
 from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
 from dotenv import dotenv_values
 
-CHECKSUM = "\n# checksum: "
 # Engine 28 and later say of every network which address families it has.
 ENGINES_OWN = "com.docker.network.enable_ipv"
 LEFT_ALONE = "a run leaves that to you"
@@ -121,11 +120,10 @@ def env_file_drift(
     :param wanted: what should follow.
     :param differences: of the variables, as the filter ``env_drift`` returned them.
     """
-    _, found, rest = current.partition(CHECKSUM)
-    recorded, _, body = rest.partition("\n")
-    if body == wanted:
+    recorded, body = split(current)
+    if recorded is not None and body == wanted:
         return []
-    edited = not found or hashlib.sha256(body.encode()).hexdigest() != recorded.strip()
+    edited = recorded != checksum(body)
     note = {"note": "edited by hand: a run stops and says what to do"} if edited else {}
     text = {
         "what": "text",

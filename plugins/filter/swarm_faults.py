@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.dashtam.stack.plugins.module_utils.container_parts import published
 from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
-from ansible_collections.dashtam.stack.plugins.module_utils.service_parts import all_secrets, files, ports
+from ansible_collections.dashtam.stack.plugins.module_utils.service_parts import all_secrets, files
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - what Swarm publishes on, whatever is asked for
 KNOWN = {
@@ -22,7 +23,7 @@ NO_WORD: dict[str, tuple[Callable[[dict[str, Any]], bool], str]] = {
     "pids_limit": (lambda spec: int(spec["pids_limit"]) > 0, LIMIT),
     "nofile": (lambda spec: bool(spec["nofile"]), LIMIT),
     "bind_address": (
-        lambda spec: any(address not in EVERYWHERE for address, _, _ in ports(spec)),
+        lambda spec: any(address not in EVERYWHERE for address, _, _ in published(spec)),
         "a Swarm publishes on all addresses of a node",
     ),
     "volume_owner": (

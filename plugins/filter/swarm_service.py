@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.dashtam.stack.plugins.module_utils.container_parts import published
 from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
 from ansible_collections.dashtam.stack.plugins.module_utils.service_parts import (
     all_secrets,
     files,
-    ports,
     secrets,
     source_name,
 )
@@ -95,19 +95,19 @@ def _updates(order: str) -> dict[str, Any]:
 
 
 def _publish(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    published = []
-    for _, outside, inside in ports(spec):
+    ports = []
+    for _, outside, inside in published(spec):
         port, _, protocol = inside.partition("/")
-        published.append(
+        ports.append(
             {
                 "published_port": outside,
                 "target_port": int(port),
-                "protocol": protocol or "tcp",
+                "protocol": protocol,
                 # By the node itself: the routing mesh needs IPVS.
                 "mode": "host",
             }
         )
-    return published
+    return ports
 
 
 def _parameters(entry: dict[str, Any], prefix: str, versions: dict[str, dict[str, str]]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
+from ansible_collections.dashtam.stack.plugins.module_utils.container_parts import bound, variables
+
 URL = re.compile(r"^[a-z][a-z0-9+]*://[^\s/@]*@?[\w.-]+:\d+(/|$)")
 # A service whose variables or arguments name a certificate speaks TLS alone.
 CERTIFICATE = re.compile(r"(TLS_CERT|SSL_CERT|ssl-certfile)", re.IGNORECASE)
@@ -14,14 +16,8 @@ CERTIFICATE = re.compile(r"(TLS_CERT|SSL_CERT|ssl-certfile)", re.IGNORECASE)
 
 def _published(found: dict[str, Any], inside: str = "") -> str:
     """Return the port on this machine of a port inside, or of the first one; nothing if there is none."""
-    for port, bindings in (found["HostConfig"].get("PortBindings") or {}).items():
-        if bindings and inside in ("", port.split("/")[0]):
-            return str(bindings[0]["HostPort"])
-    return ""
-
-
-def _variables(found: dict[str, Any]) -> dict[str, str]:
-    return dict(entry.partition("=")[::2] for entry in found["Config"].get("Env") or [])
+    ports = (outside for _, outside, port in bound(found) if inside in ("", port.split("/")[0]))
+    return next(ports, "")
 
 
 def _names(found: dict[str, Any]) -> set[str]:
@@ -38,7 +34,7 @@ def browser_url(found: dict[str, Any]) -> str | None:
     test = " ".join((config.get("Healthcheck") or {}).get("Test") or [])
     if not port or "http" not in test.lower():
         return None
-    texts = [*_variables(found), *(config.get("Cmd") or []), test]
+    texts = [*variables(config), *(config.get("Cmd") or []), test]
     tls = "https://" in test or any(CERTIFICATE.search(text) for text in texts)
     return f"{'https' if tls else 'http'}://localhost:{port}"
 
@@ -58,7 +54,7 @@ def tool_url(found: dict[str, Any], beside: Iterable[dict[str, Any]], show: bool
         variable: value
         for other in beside
         if networks & set(other["NetworkSettings"].get("Networks") or {})
-        for variable, value in _variables(other).items()
+        for variable, value in variables(other["Config"]).items()
         if URL.match(value)
     }
     for _, value in sorted(urls.items(), key=lambda each: (len(each[0]), each[0])):

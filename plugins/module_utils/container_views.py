@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from ansible_collections.dashtam.stack.plugins.module_utils.container_parts import bound, published
 from ansible_collections.dashtam.stack.plugins.module_utils.quantities import (
     NANOSECONDS,
     in_bytes,
@@ -129,23 +130,11 @@ def _running_mounts(host: Mapping[str, Any]) -> Shown:
     return {f"mount {target}": mount for target, mount in mounts.items()}
 
 
-def _declared_ports(ports: Iterable[str]) -> Shown:
+def _ports(ports: Iterable[tuple[str, Any, str]]) -> Shown:
     shown: dict[str, list[str]] = {}
-    for port in ports:
-        address, host, inside = port.rsplit(":", 2)
-        inside = inside if "/" in inside else f"{inside}/tcp"
-        shown.setdefault(f"port {inside}", []).append(f"{address.strip('[]')}:{host}")
-    return {name: ", ".join(sorted(bound)) for name, bound in shown.items()}
-
-
-def _running_ports(host: Mapping[str, Any]) -> Shown:
-    return {
-        f"port {inside}": ", ".join(
-            sorted(f"{bound['HostIp'] or '0.0.0.0'}:{bound['HostPort']}" for bound in bindings)  # noqa: S104 - only shown
-        )
-        for inside, bindings in (host.get("PortBindings") or {}).items()
-        if bindings
-    }
+    for address, outside, inside in ports:
+        shown.setdefault(f"port {inside}", []).append(f"{address or '0.0.0.0'}:{outside}")  # noqa: S104 - only shown
+    return {name: ", ".join(sorted(places)) for name, places in shown.items()}
 
 
 def _health(
@@ -198,7 +187,7 @@ def declared(
         **_each("security option", spec["security_opts"], "present"),
         **_named("log option", log["options"]),
         **_named("label", {**(image.get("Labels") or {}), **labels}),
-        **_declared_ports(spec["published_ports"]),
+        **_ports(published(spec)),
         **{f"mount {mount['target']}": _declared_mount(mount) for mount in spec["mounts"]},
     }
 
@@ -243,7 +232,7 @@ def running(spec: dict[str, Any], found: dict[str, Any], networks: dict[str, Any
         **_each("security option", host["SecurityOpt"], "present"),
         **_named("log option", host["LogConfig"]["Config"]),
         **_named("label", config["Labels"]),
-        **_running_ports(host),
+        **_ports(bound(found)),
         **_running_mounts(host),
         **{told: _value(host.get(name)) for name, told in UNDECLARED.items()},
     }

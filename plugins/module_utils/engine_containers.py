@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import docker
 from ansible_collections.dashtam.stack.plugins.module_utils import engine_volumes
+from ansible_collections.dashtam.stack.plugins.module_utils.container_parts import published
 from ansible_collections.dashtam.stack.plugins.module_utils.quantities import (
     NANOSECONDS,
     in_bytes,
@@ -21,13 +22,11 @@ from docker.types import Healthcheck, LogConfig, Ulimit
 NEXT, PREVIOUS = "{}-next", "{}-previous"
 
 
-def _ports(published: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+def _ports(spec: Mapping[str, Any]) -> dict[str, list[tuple[str, int]]]:
     """Return the port inside, with its protocol, to pairs of address and port outside."""
-    bound: dict[str, list[tuple[str, str]]] = {}
-    for port in published:
-        address, outside, inside = port.rsplit(":", 2)
-        name = inside if "/" in inside else f"{inside}/tcp"
-        bound.setdefault(name, []).append((address.strip("[]"), outside))
+    bound: dict[str, list[tuple[str, int]]] = {}
+    for address, outside, inside in published(spec):
+        bound.setdefault(inside, []).append((address, outside))
     return bound
 
 
@@ -68,7 +67,7 @@ def create(
     :param log: ``driver`` and ``options``.
     :raises docker.errors.APIError: the engine refuses.
     """
-    ports = _ports(spec["published_ports"])
+    ports = _ports(spec)
     host = api.create_host_config(
         network_mode=spec["network"],
         port_bindings=ports,

@@ -5,25 +5,21 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import docker
 from ansible.release import __version__ as ansible_version
-from ansible_collections.dashtam.stack.plugins.module_utils import engine, private_files, secrets
+from ansible_collections.dashtam.stack.plugins.module_utils import engine, health, private_files, secrets
+from ansible_collections.dashtam.stack.plugins.module_utils.container_parts import variables
 
 # Of a container's log; a busy one's may be gigabytes.
 LOG_LINES = 5000
 
 
-def _variables(found: Mapping[str, Any]) -> dict[str, str]:
-    return dict(entry.partition("=")[::2] for entry in found["Config"].get("Env") or [])
-
-
 def _inspected(found: dict[str, Any]) -> str:
-    masked = {name: secrets.masked(name, value) for name, value in _variables(found).items()}
+    masked = {name: secrets.masked(name, value) for name, value in variables(found["Config"]).items()}
     config = found["Config"] | {"Env": [f"{name}={value}" for name, value in masked.items()]}
     return json.dumps(found | {"Config": config}, indent=2)
 
@@ -88,7 +84,7 @@ def write(checkout: Path, failures: list[str], labels: list[dict[str, str]]) -> 
                     found = client.inspect_container(summary["Id"])
                     name = found["Name"].removeprefix("/")
                     # A secret of one container can be in the log of another.
-                    env |= {f"{name} {variable}": value for variable, value in _variables(found).items()}
+                    env |= health.variables([found])
                     states.append(_state(found))
                     files[f"{name}.inspect.json"] = _inspected(found)
                     files[f"{name}.health.txt"] = _probes(found)

@@ -10,7 +10,13 @@ from datetime import datetime
 from typing import Any
 
 import docker
-from ansible_collections.dashtam.stack.plugins.module_utils import addresses, engine, ready_times, secrets
+from ansible_collections.dashtam.stack.plugins.module_utils import (
+    addresses,
+    container_parts,
+    engine,
+    ready_times,
+    secrets,
+)
 from ansible_collections.dashtam.stack.plugins.module_utils.log_error import end_of_log
 from ansible_collections.dashtam.stack.plugins.module_utils.quantities import NANOSECONDS, started_seconds_ago
 from docker.errors import APIError, DockerException
@@ -86,7 +92,7 @@ def variables(containers: Iterable[dict[str, Any]]) -> dict[str, str]:
     return {
         f"{found['Name']} {name}": value
         for found in containers
-        for name, _, value in (entry.partition("=") for entry in found["Config"].get("Env") or [])
+        for name, value in container_parts.variables(found["Config"]).items()
     }
 
 

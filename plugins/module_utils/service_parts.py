@@ -9,13 +9,6 @@ from typing import Any
 from ansible_collections.dashtam.stack.plugins.module_utils.secrets import URL_PASSWORD, is_secret
 
 
-def ports(spec: dict[str, Any]) -> Iterator[tuple[str, int, str]]:
-    """Yield address, port outside and port inside of what is published."""
-    for port in spec["published_ports"]:
-        address, outside, inside = port.rsplit(":", 2)
-        yield address.strip("[]"), int(outside), inside
-
-
 def secrets(spec: dict[str, Any]) -> dict[str, str]:
     """Return the variables whose values hold a secret; an empty value is none."""
     return {
