@@ -21,7 +21,7 @@ from ansible_collections.dashtam.stack.plugins.filter.containers import (
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, host_ports, lock, variable_facts
 from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, Problem
 from ansible_collections.dashtam.stack.plugins.module_utils.quantities import NANOSECONDS
-from ansible_collections.dashtam.stack.plugins.module_utils.readiness import Look
+from ansible_collections.dashtam.stack.plugins.module_utils.readiness import look
 from ansible_collections.dashtam.stack.plugins.module_utils.survey import survey
 
 DOCUMENTATION = """
@@ -132,7 +132,7 @@ class ActionModule(LocalAction):
             raise Problem(refused)
         with lock.exclusive(labels) as turn:
             number = turn.number  # what a run is still changing is compared when it is done
-        with engine.client() as client, Look(probes, labels, client.api_version) as look:
+        with engine.client() as client, look(probes, labels, client.api_version) as ready_seconds:
             facts = {fact: self._resolved(variable) for fact, variable in arguments["declarations"].items()}
             self._templar.available_variables = self._templar.available_variables | facts
             arguments["specs"] = self._resolved(arguments["specs"])
@@ -144,7 +144,7 @@ class ActionModule(LocalAction):
             if any(map(_lacks_processors, specs, (found["containers"].get(spec["name"]) for spec in specs))):
                 found["processors"] = client.info()["NCPU"]
             compared = self._compare(found, arguments)
-            seconds = look.seconds()
+            seconds = ready_seconds()
             if compared.get("differing"):
                 # For those who will change something; an engine that is only compared need not be asked.
                 compared["engine"] = client.info().get("ID") or ""

@@ -24,10 +24,6 @@ ASSIGNMENT = re.compile(
 )
 
 
-class Edited(Exception):
-    """The file on disk is not as it was written."""
-
-
 def checksum(body: str) -> str:
     return hashlib.sha256(body.encode()).hexdigest()
 
@@ -67,14 +63,15 @@ def differing(current: str, wanted: str) -> list[str]:
     return list(changed) or ["blank lines or the order of lines"]
 
 
-def judge(current: str, wanted: str) -> None:
-    """Pass if the file may be replaced."""
+def judge(path: Path, current: str, wanted: str) -> None:
+    """Raise Problem if the file is not as it was written."""
+    advice = "Move the edit to where its first line says, or delete the file to drop it; then run again."
     recorded, body = split(current)
     _, wanted_body = split(wanted)
     if recorded is None:
-        raise Edited("was not written by this role, or its header was changed")
+        raise Problem(f"{path} was not written by this role, or its header was changed. {advice}")
     if recorded != checksum(body) and body != wanted_body:
-        raise Edited(f"was edited by hand: {', '.join(differing(body, wanted_body))}")
+        raise Problem(f"{path} was edited by hand: {', '.join(differing(body, wanted_body))}. {advice}")
 
 
 def keep(path: Path, text: str, *, dry_run: bool) -> bool:
@@ -89,7 +86,7 @@ def keep(path: Path, text: str, *, dry_run: bool) -> bool:
             path.chmod(0o600)
         return loose
     if current:
-        judge(current, text)
+        judge(path, current, text)
     if not dry_run:
         private_files.make_parents(path.parent)
         private_files.write(path, text)
@@ -113,11 +110,6 @@ class ActionModule(LocalAction):
         text = compose(arguments["header"], rendered(self, arguments["template"]))
         try:
             return {"changed": keep(path, text, dry_run=self.dry_run)}
-        except Edited as edited:
-            advice = (
-                "Move the edit to where its first line says, or delete the file to drop it; then run again."
-            )
-            raise Problem(f"{path} {edited}. {advice}") from None
         except OSError as error:
             raise Problem(
                 f"{path}: {error.strerror}; make it readable and writable for you, then run again"

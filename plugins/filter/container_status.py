@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ansible_collections.dashtam.stack.plugins.module_utils.container_parts import bound
@@ -60,14 +61,19 @@ def _cells(entry: dict[str, Any]) -> tuple[str, ...]:
     return entry["name"], _told(entry), address, age, ready, entry["image"]
 
 
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
 def _table(entries: list[dict[str, Any]]) -> list[str]:
     """Return the lines of an instance's containers, each with its reason below, where all is not well."""
-    rows = [COLUMNS, *map(_cells, entries)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
-    for row, entry in zip(rows, [None, *entries], strict=True):
-        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        lines.append(f"  {'  '.join(cells)}".rstrip())
+    for line, entry in zip(aligned([COLUMNS, *map(_cells, entries)]), [None, *entries], strict=True):
+        lines.append(f"  {line}")
         if entry and entry["reason"]:
             lines += [f"    {line}" for line in entry["reason"].splitlines()]
     return lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.module_utils.common.text.formatters import bytes_to_human
-from ansible_collections.dashtam.stack.plugins.filter.container_status import container_age
+from ansible_collections.dashtam.stack.plugins.filter.container_status import aligned, container_age
 from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
 
 
@@ -26,10 +26,7 @@ def snapshot_table(snapshots: list[dict[str, Any]]) -> list[str]:
         )
         for each in snapshots
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
+    return aligned(rows)
 
 
 FilterModule = filters(snapshot_table)

@@ -16,7 +16,9 @@ import docker
 from ansible import context
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.dashtam.stack.plugins.module_utils import engine
+from ansible_collections.dashtam.stack.plugins.module_utils.host_ports import psutil
 from docker.errors import APIError, DockerException, ImageNotFound
+from docker.utils import version_lt
 
 DOCUMENTATION = """
 name: engine_status
@@ -74,11 +76,6 @@ def knock(path: str) -> tuple[str, str]:
     return "ok", ""
 
 
-def older(version: str, minimum: str) -> bool:
-    """Compare API versions, which are two numbers."""
-    return [int(part) for part in version.split(".")] < [int(part) for part in minimum.split(".")]
-
-
 def sees(client: docker.APIClient, folder: str) -> bool:
     """Ask an engine for a container that mounts a folder made this moment: it refuses a source that it lacks.
 
@@ -112,16 +109,12 @@ def sees(client: docker.APIClient, folder: str) -> bool:
 
 
 def dockerd_runs() -> bool:
-    """Say whether a dockerd is among this machine's processes; where there is no /proc, yes."""
-    if not Path("/proc/self").exists():
+    """Say whether a dockerd is among this machine's processes; where none can be seen, yes."""
+    if psutil is None or not psutil.LINUX:
         return True
-    for file in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            command, _, rest = file.read_text().partition("(")[2].rpartition(")")
-            # A container's first process often reaps nobody, so dead ones stay as zombies.
-            if command == "dockerd" and rest.split()[0] != "Z":
-                return True
-    return False
+    # A container's first process often reaps nobody, so dead ones stay as zombies.
+    found = (each.info for each in psutil.process_iter(["name", "status"]))
+    return any(each["name"] == "dockerd" and each["status"] != psutil.STATUS_ZOMBIE for each in found)
 
 
 def status(minimum_api: str, folder: str | None = None, probe: bool = True) -> dict[str, Any]:
@@ -146,7 +139,7 @@ def status(minimum_api: str, folder: str | None = None, probe: bool = True) -> d
         client = engine.connect(timeout=20)
         found = client.version(api_version=False)
         result |= {"version": found["Version"], "api": found["ApiVersion"]}
-        if older(found["ApiVersion"], minimum_api):
+        if version_lt(found["ApiVersion"], minimum_api):
             result |= {"state": "old", "reason": f"its API is {found['ApiVersion']}, {minimum_api} is needed"}
         elif folder and not local and not probe:
             result["untried"] = f"whether it sees {folder}"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import docker
@@ -30,40 +30,29 @@ def differs(answer: dict[str, Any]) -> bool:
     return answer["rc"] != 0 or bool(answer["output"].strip())
 
 
-class Look:
-    """One look at containers that run, a thread each, while the caller does something else.
+@contextmanager
+def look(
+    probes: list[dict[str, Any]], labels: Mapping[str, str], version: str
+) -> Iterator[Callable[[], dict[str, float]]]:
+    """Look once at containers that run, a thread each, while the body does something else.
 
     A container that does not answer as expected counts as not ready. The action ``container_wait`` then waits
     for it, and says what is wrong.
+
+    :param probes: what ``container_wait`` takes as ``containers``.
+    :param labels: what a container has to carry to be asked: a question may hold secrets.
+    :param version: the version of the engine's API.
+    :returns: a function whose answer is the seconds since its start of each container that is ready and has
+        what is declared.
     """
+    with ThreadPoolExecutor(max_workers=len(probes) or 1) as pool:
+        asked = {probe["name"]: pool.submit(_ready_since, probe, labels, version) for probe in probes}
 
-    def __init__(self, probes: list[dict[str, Any]], labels: Mapping[str, str], version: str) -> None:
-        """Begin to ask.
+        def seconds() -> dict[str, float]:
+            answers = {name: future.result() for name, future in asked.items()}
+            return {name: answer for name, answer in answers.items() if answer is not None}
 
-        :param probes: what ``container_wait`` takes as ``containers``.
-        :param labels: what a container has to carry to be asked: a question may hold secrets.
-        :param version: the version of the engine's API.
-        """
-        self._pool = ThreadPoolExecutor(max_workers=len(probes) or 1)
-        self._asked: dict[str, Future[float | None]] = {
-            probe["name"]: self._pool.submit(_ready_since, probe, labels, version) for probe in probes
-        }
-
-    def __enter__(self) -> Look:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._pool.shutdown()
-
-    def seconds(self) -> dict[str, float]:
-        """Return the seconds since its start of each container that is ready and has what is declared."""
-        answers = {name: future.result() for name, future in self._asked.items()}
-        return {name: seconds for name, seconds in answers.items() if seconds is not None}
+        yield seconds
 
 
 def _ready_since(probe: dict[str, Any], labels: Mapping[str, str], version: str) -> float | None:

@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS runs (
   playbook TEXT NOT NULL, environments TEXT NOT NULL, changed INTEGER NOT NULL, result TEXT NOT NULL,
   tests TEXT NOT NULL, ready TEXT NOT NULL)
 """
+# As the fields of a run, in their order.
 COLUMNS = "started, seconds, user, playbook, environments, changed, result, tests, ready"
 
 
@@ -103,7 +104,9 @@ def record(file: Path, run: Run) -> None:
     """
     if not file.exists():
         _create(file)
-    values = [value if isinstance(value, int | float | str) else json.dumps(value) for value in _values(run)]
+    values = [
+        value if isinstance(value, int | float | str) else json.dumps(value) for value in asdict(run).values()
+    ]
     with _connected(file) as connection:
         # In WAL mode that costs no wait for the disk, and a loss of power the last runs at most.
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -111,10 +114,6 @@ def record(file: Path, run: Run) -> None:
         added = connection.execute(f"INSERT INTO runs ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)  # noqa: S608 - our own names
         connection.execute("DELETE FROM runs WHERE id <= ?", [(added.lastrowid or 0) - KEPT])
         connection.execute("COMMIT")
-
-
-def _values(run: Run) -> list[Any]:
-    return [getattr(run, column) for column in COLUMNS.split(", ")]
 
 
 def read(file: Path, count: int = KEPT) -> list[Run]:

@@ -313,7 +313,7 @@ def test_a_socket_of_others_is_denied_and_not_none(tmp_path: Path) -> None:
     [("1.40", True), ("1.41", False), ("1.9", True), ("1.100", False), ("2.0", False)],
 )
 def test_versions_are_numbers(version: str, expected: bool) -> None:
-    assert engine_status.older(version, "1.41") is expected
+    assert engine_status.version_lt(version, "1.41") is expected
 
 
 def test_an_old_engine_is_named() -> None:

@@ -255,9 +255,9 @@ def test_a_hand_edit_is_named_and_kept(path: Path, old: str, new: str, named: st
     edited = path.read_text(encoding="utf-8").replace(old, new)
     path.write_bytes(edited.encode())
     for dry_run in (True, False):
-        with pytest.raises(env_file.Edited) as caught:
+        with pytest.raises(env_file.Problem) as caught:
             keep(path, dry_run=dry_run)
-        assert str(caught.value) == f"was edited by hand: {named}"
+        assert str(caught.value).startswith(f"{path} was edited by hand: {named}. Move the edit ")
     assert path.read_bytes() == edited.encode()
 
 
@@ -271,7 +271,7 @@ def test_an_edit_that_was_moved_to_its_proper_place_is_taken_back(path: Path) ->
 def test_a_file_of_somebody_else_is_left_alone(path: Path) -> None:
     path.parent.mkdir()
     path.write_text("LOG_LEVEL=INFO\n", encoding="utf-8")
-    with pytest.raises(env_file.Edited, match="was not written by this role"):
+    with pytest.raises(env_file.Problem, match="was not written by this role"):
         keep(path)
 
 
