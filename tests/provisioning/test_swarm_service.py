@@ -1,6 +1,7 @@
 """Declared containers as services of a Swarm: what is translated, and what is refused."""
 
 import copy
+import hashlib
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from tests.by_path import load
 
 translate = load("plugins/filter/swarm_service.py")
 faults_of = load("plugins/filter/swarm_faults.py").service_faults
+secrets_kept = load("plugins/filter/swarm_secrets.py").secrets_kept
 
 CONTAINER: dict[str, Any] = {
     "name": "shop-app",
@@ -244,3 +246,27 @@ def test_one_secret_has_one_value() -> None:
     assert faults_of([{"container": container()}, {"container": other}]) == [
         "API_PASSWORD: two services have different values of it, and a secret has one."
     ]
+
+
+def secret(name: str, value: str, **labels: str) -> dict[str, Any]:
+    key = hashlib.sha224(value.encode()).hexdigest()
+    return {"name": name, "id": f"id-{name}", "labels": {"shop": "x", "ansible_key": key} | labels}
+
+
+def test_a_secret_is_kept_if_its_newest_version_has_the_value_and_the_labels(tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_text("key")
+    wanted = [{"name": f"shop_{name}", "data": "new"} for name in ("SAME", "CHANGED", "MISSING", "OTHERS")]
+    wanted += [{"name": "shop_key.pem", "data_src": str(tmp_path / "key.pem")}]
+    found = [
+        *(secret(f"shop_SAME_v{number}", "old") for number in (8, 9)),
+        secret("shop_SAME_v10", "new"),
+        secret("shop_CHANGED_v1", "new"),
+        secret("shop_CHANGED_v2", "old"),
+        secret("shop_OTHERS_v1", "new", shop="y"),
+        secret("shop_key.pem_v1", "key"),
+    ]
+    kept = secrets_kept(wanted, found, {"shop": "x"})
+    assert {name: version["name"] for name, version in kept.items()} == {
+        "shop_SAME": "shop_SAME_v10",
+        "shop_key.pem": "shop_key.pem_v1",
+    }
