@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import docker
@@ -39,6 +40,7 @@ copied:
 
 # Seconds; an image has hundreds of megabytes.
 PATIENCE = 600
+CHUNK = 2 * 1024 * 1024
 
 
 def present(api: docker.APIClient, image: str) -> bool:
@@ -50,8 +52,19 @@ def present(api: docker.APIClient, image: str) -> bool:
     return True
 
 
+def archive(api: docker.APIClient, references: list[str]) -> Iterator[bytes]:
+    """Yield one archive of several images, in which the layers that they share are once.
+
+    By their names, which go with them; the ids stay the same. The SDK asks for one image only.
+    """
+    url = f"{api.base_url}/v{api.api_version}/images/get"
+    with api.get(url, params={"names": references}, stream=True, timeout=PATIENCE) as answer:
+        answer.raise_for_status()
+        yield from answer.iter_content(CHUNK)
+
+
 class ActionModule(LocalAction):
-    """Copy one image at a time."""
+    """Copy to one engine at a time."""
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the module-like result, see RETURN."""
@@ -70,9 +83,7 @@ class ActionModule(LocalAction):
     def _copy(self, source: docker.APIClient, host: str, ids: dict[str, str]) -> list[str]:
         with engine.client(timeout=PATIENCE, host=host) as target:
             missing = [reference for reference, image in ids.items() if not present(target, image)]
-            if not self.dry_run:
-                for reference in missing:
-                    with progress.step("image", reference, "copying"):
-                        # By its name, which goes with it; the id stays the same.
-                        target.load_image(source.get_image(reference))
+            if missing and not self.dry_run:
+                with progress.step("images", host, "copying"):
+                    target.load_image(archive(source, missing))
         return missing
