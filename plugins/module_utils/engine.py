@@ -34,6 +34,10 @@ class EngineError(AnsibleLookupError):
 OTHER_ENGINE = """\
 {host} is another Docker engine now than the one that was inspected. Nothing was touched. Run this again."""
 DEFAULT_HOST = "unix:///var/run/docker.sock"
+# Python's SDK would need paramiko even to run the ssh command, which forwards a socket by itself.
+BY_SSH = """\
+{host}: no engine is asked over ssh. Forward its socket and use unix://$HOME/engine.sock instead: \
+ssh -fNT -o ExitOnForwardFailure=yes{port} -L $HOME/engine.sock:/var/run/docker.sock {target}"""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,15 @@ class Address:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that lead SDK, docker client and modules to this engine."""
+        """The variables that lead SDK, docker client and modules to this engine.
+
+        :raises EngineError: it would be reached over ssh.
+        """
+        if self.host.startswith("ssh://"):
+            target, _, port = self.host.removeprefix("ssh://").partition("/")[0].partition(":")
+            raise EngineError(
+                BY_SSH.format(host=self.host, target=target, port=f" -p {port}" if port else "")
+            )
         variables = {"DOCKER_HOST": self.host}
         if self.certificates:
             verify = "1" if self.verify else ""
@@ -123,7 +135,7 @@ def connect(timeout: float = 60, version: str = "auto", host: str = "") -> docke
     :param timeout: seconds that each answer may take.
     :param version: the API's version, if another client of the same engine has found it out.
     :param host: another engine's address, as DOCKER_HOST has it.
-    :raises EngineError: there is no such context.
+    :raises EngineError: there is no such context, or the engine would be reached over ssh.
     :raises docker.errors.DockerException: the engine does not answer.
     """
     environment = os.environ | (Address(host) if host else address()).environment

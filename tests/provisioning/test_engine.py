@@ -362,6 +362,16 @@ def test_ssh_leads_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     assert engine_status.status("1.41", "/")["state"] == "remote"
 
 
+def test_an_engine_over_ssh_is_refused_with_what_to_do_instead() -> None:
+    with (
+        pytest.raises(engine_module.EngineError) as refused,
+        engine_module.client(host="ssh://me@elsewhere:2222"),
+    ):
+        pass
+    assert str(refused.value).count("\n") == 0
+    assert " -p 2222 -L $HOME/engine.sock:/var/run/docker.sock me@elsewhere" in str(refused.value)
+
+
 ASK = """
 - name: Ask this machine what the role asks it
   hosts: localhost
