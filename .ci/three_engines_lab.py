@@ -17,6 +17,8 @@ from pathlib import Path
 import docker
 
 SUBNET = "10.77.0"
+# Beside them, on the switch.
+CLIENTS = [f"{SUBNET}.{number}" for number in (251, 252, 253)]
 START = """
 mount --make-rprivate / && mount -t tmpfs tmpfs /run/docker && hostname {name} && exec dockerd \\
     --config-file {folder}/daemon.json --data-root {folder}/data --exec-root {folder}/exec \\
@@ -29,7 +31,8 @@ mount --make-rprivate / && mount -t tmpfs tmpfs /run/docker && hostname {name} &
 def run(*command: object, check: bool = True, said: str = "") -> str:
     """Run a command and return what it printed on standard output."""
     words = [str(word) for word in command]
-    done = subprocess.run(words, check=check, text=True, stdout=subprocess.PIPE, input=said)  # noqa: S603 - our own
+    stderr = None if check else subprocess.DEVNULL
+    done = subprocess.run(words, check=check, text=True, stdout=subprocess.PIPE, stderr=stderr, input=said)  # noqa: S603 - our own
     return done.stdout
 
 
@@ -37,7 +40,7 @@ class Node:
     """One engine."""
 
     def __init__(self, prefix: str, number: int, folder: Path) -> None:
-        self.name, self.number = f"{prefix}-n{number}", number
+        self.name, self.number, self.switch = f"{prefix}-n{number}", number, f"{prefix}-sw"
         self.address = f"{SUBNET}.{number}"
         self.folder = folder / self.name
         self.engine = f"unix://{self.folder}/docker.sock"
@@ -49,9 +52,22 @@ class Node:
         return docker.APIClient(base_url=self.engine, timeout=120)
 
     def connect(self) -> None:
-        """Connect it to the others."""
+        """Connect it to the others by a network of its own that is new, as a machine has it that has booted.
+
+        What an engine that ends may leave of a VXLAN would keep tasks from starting until a machine boots:
+        https://github.com/moby/libnetwork/issues/1765.
+        """
+        veth = f"{self.name}v"
+        run("ip", "-n", self.switch, "link", "del", veth, check=False)
+        run("ip", "netns", "del", self.name, check=False)
+        run("ip", "netns", "add", self.name)
+        run("ip", "-n", self.name, "link", "set", "lo", "up")
+        ends = ("netns", self.switch, "type", "veth", "peer", "name", "eth0", "netns", self.name)
+        run("ip", "link", "add", veth, *ends)
+        run("ip", "-n", self.switch, "link", "set", veth, "master", "br0", "up")
+        run("ip", "-n", self.name, "addr", "add", f"{self.address}/24", "dev", "eth0")
         run("ip", "-n", self.name, "link", "set", "eth0", "up")
-        run("ip", "-n", self.name, "route", "replace", "default", "via", f"{SUBNET}.254")
+        run("ip", "-n", self.name, "route", "add", "default", "via", f"{SUBNET}.254")
 
     def start(self) -> None:
         """Start the engine in its namespaces, connected."""
@@ -122,7 +138,7 @@ class Lab:
     """Engines that reach each other over a bridge of their own, and nothing else."""
 
     def __init__(self, prefix: str, folder: Path, number: int = 3) -> None:
-        self.switch, self.folder = f"{prefix}-sw", folder
+        self.prefix, self.switch, self.folder = prefix, f"{prefix}-sw", folder
         self.nodes = [Node(prefix, number, folder) for number in range(1, number + 1)]
 
     def up(self) -> None:
@@ -132,31 +148,12 @@ class Lab:
         run("ip", "-n", switch, "link", "add", "br0", "type", "bridge")
         run("ip", "-n", switch, "link", "set", "br0", "up")
         run("ip", "-n", switch, "link", "set", "lo", "up")
-        run("ip", "-n", switch, "addr", "add", f"{SUBNET}.254/24", "dev", "br0")
+        for address in (f"{SUBNET}.254", *CLIENTS):
+            run("ip", "-n", switch, "addr", "add", f"{address}/24", "dev", "br0")
         for node in self.nodes:
-            name, veth = node.name, f"{node.name}v"
             for part in ("data", "exec"):
                 (node.folder / part).mkdir(parents=True)
             (node.folder / "daemon.json").write_text("{}")
-            run("ip", "netns", "add", name)
-            run("ip", "-n", name, "link", "set", "lo", "up")
-            run(
-                "ip",
-                "link",
-                "add",
-                veth,
-                "netns",
-                switch,
-                "type",
-                "veth",
-                "peer",
-                "name",
-                "eth0",
-                "netns",
-                name,
-            )
-            run("ip", "-n", switch, "link", "set", veth, "master", "br0", "up")
-            run("ip", "-n", name, "addr", "add", f"{node.address}/24", "dev", "eth0")
             node.start()
 
     def down(self) -> None:

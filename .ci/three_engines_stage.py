@@ -14,17 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import docker
 import httpx
 import yaml
+from three_engines_clients import CA, PORT
 from three_engines_lab import Lab, Node, run
 
 ROOT = Path(__file__).resolve().parents[1]
 INSTANCE = "three-engines"
 STAGE = f"{INSTANCE}-staging"
 MADE = (ROOT / f"env/.secrets.staging.{INSTANCE}.yml", ROOT / f"env/.env.staging.{INSTANCE}")
-CA = ROOT / "certs/ca.pem"
-PORT = 8443
 # Engines keep their data here: /tmp may be in memory.
 FOLDER = Path("/var/tmp/three-engines")  # noqa: S108 - only root runs this
 # Requests a second, over all nodes.
@@ -53,8 +51,8 @@ class Stage:
         (inventory / "hosts.yml").write_text(yaml.safe_dump(hosts))
 
     def play(self, name: str, image: str, *arguments: str) -> tuple[int, str]:
-        """Run a playbook; return its code and all it said."""
-        values = {"dashtam_instance": INSTANCE, "staging_image": image}
+        """Run a playbook, of the present release without an image; return its code and all it said."""
+        values = {"dashtam_instance": INSTANCE} | ({"staging_image": image} if image else {})
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
         environment |= {"DOCKER_HOST": self.first.engine, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
         program = Path(sys.executable).with_name("ansible-playbook")
@@ -90,27 +88,53 @@ class Stage:
         found = api.tasks({"service": f"{STAGE}-{service}", "desired-state": "running"})
         return [task for task in found if task["Status"]["State"] == "running"]
 
-    def sql(self, statement: str) -> str:
-        """Ask PostgreSQL, as its administrator; empty where it does not run."""
-        api = self.first.api
-        label = {"label": f"com.docker.swarm.service.name={STAGE}-postgres"}
-        command = ["psql", "-U", "postgres", "-AtXc", statement, "dashtam"]
-        for server in api.containers(filters=label):
-            run = api.exec_create(server["Id"], command, user="postgres")
-            return api.exec_start(run["Id"]).decode().strip()
+    def managers(self) -> dict[str, str]:
+        """Return what the first engine says of each node as a manager."""
+        found = {node["Description"]["Hostname"]: node for node in self.first.api.nodes()}
+        return {
+            name: f"{node['Status']['State']} {node['ManagerStatus']['Reachability']}"
+            for name, node in found.items()
+        }
+
+    def settled(self, patience: float) -> bool:
+        """Wait until every node is there as a manager; before, one more that is lost may stop them all."""
+        end = time.monotonic() + patience
+        while set(self.managers().values()) != {"ready reachable"}:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.5)
+        return True
+
+    def run(self, service: str, command: list[str], **environment: str) -> str:
+        """Run a command in one of a service's containers; return what it said, empty where none runs."""
+        label = {"label": f"com.docker.swarm.service.name={STAGE}-{service}"}
+        for node in self.lab.nodes:
+            for container in node.api.containers(filters=label):
+                run = node.api.exec_create(container["Id"], command, environment=environment)
+                return node.api.exec_start(run["Id"]).decode(errors="replace").strip()
         return ""
 
+    def sql(self, statement: str) -> str:
+        """Ask PostgreSQL, as its administrator; empty where it does not run."""
+        return self.run("postgres", ["psql", "-U", "postgres", "-AtXc", statement, "dashtam"])
 
-def prepare(machine: docker.APIClient, release: str, lab: Lab, images: list[str]) -> None:
+
+def version(lab: Lab, name: str) -> str:
+    """Return the reference of one of VERSIONS; other labs on this machine have their own."""
+    return f"{lab.prefix}/release:{name}"
+
+
+def prepare(release: str, lab: Lab, images: list[str]) -> None:
     """Make the versions, and give all images to the first engine; the playbook brings them to the others."""
-    made = [f"{INSTANCE}/release:{name}" for name in VERSIONS]
-    for reference, line in zip(made, VERSIONS.values(), strict=True):
+    for name, line in VERSIONS.items():
         changed = f"USER 0\nRUN {line} && find /app -name '*.pyc' -delete\nUSER 10001"
+        reference = version(lab, name)
         text = f"FROM {release}\n{changed}\nLABEL three-engines={reference}\n"
         run("docker", "build", "-q", "-t", reference, "-", said=text)
-    first = lab.nodes[0].api
-    for reference in dict.fromkeys([*images, release, *made]):
-        first.load_image(machine.get_image(reference))
+    # At once: what several have in common goes once.
+    all_of_them = [*images, release, *(version(lab, name) for name in VERSIONS)]
+    with subprocess.Popen(["docker", "save", *dict.fromkeys(all_of_them)], stdout=subprocess.PIPE) as saved:  # noqa: S603, S607 - ours
+        subprocess.run(["docker", "-H", lab.nodes[0].engine, "load", "-q"], stdin=saved.stdout, check=True)  # noqa: S603, S607
 
 
 def images_of(release: str) -> tuple[str, list[str]]:
