@@ -38,7 +38,8 @@ def missing(password: str) -> list[str]:
 
 def _complete(password: SecretStr) -> SecretStr:
     if lacking := missing(password.get_secret_value()):
-        raise ValueError(f"must have {', '.join(lacking)}")
+        *others, last = lacking
+        raise ValueError(f"must have {', '.join(others)} and {last}" if others else f"must have {last}")
     return password
 
 

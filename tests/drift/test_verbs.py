@@ -182,7 +182,10 @@ def certificates(checkout: Checkout) -> None:
 
 def test_trust_shows_the_instances_own_port(checkout: Checkout) -> None:
     certificates(checkout)
-    assert "https://localhost:8020/health" in checkout.make("trust", "PORT_OFFSET=20").stdout
+    said = checkout.make("trust", "PORT_OFFSET=20").stdout
+    assert "https://localhost:8020/health" in said
+    (names,) = re.findall(r"^  signs +only (.*)$", said, re.MULTILINE)
+    assert len(set(names.split(", "))) == len(names.split(", "))
     assert "https://localhost:8021/health" in checkout.make("trust", "PORT_OFFSET=20", "LIMIT=test").stdout
 
 
@@ -233,6 +236,11 @@ def test_clean_and_restore_say_in_one_line_what_to_type(checkout: Checkout, limi
     typed = "make restore LIMIT=dev FILE=backups/a b.dump"
     assert run.stderr.splitlines()[0] == f"Say which environment: {typed}. Nothing was touched."
     assert run.stdout == ""
+
+
+def test_clean_without_a_terminal_says_what_to_type(checkout: Checkout) -> None:
+    run = checkout.make("clean", "LIMIT=dev", f"INSTANCE={FIRST}", code=2)
+    assert f'make clean LIMIT=dev INSTANCE={FIRST} ANSIBLE_ARGS="-e clean_confirm=dev"' in run.stdout
 
 
 def test_a_playbook_without_a_limit_names_the_environments_in_order(checkout: Checkout) -> None:

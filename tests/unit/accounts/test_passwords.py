@@ -34,6 +34,20 @@ def test_what_a_password_lacks(password: str, lacking: list[str]) -> None:
     assert passwords.missing(password) == lacking
 
 
+@pytest.mark.parametrize(
+    ("password", "told"),
+    [
+        ("aaaaaa1-", "must have an upper-case letter"),
+        ("aaaaaaa1", "must have an upper-case letter and a special character"),
+        ("aaaaaaaa", "must have an upper-case letter, a digit and a special character"),
+    ],
+)
+def test_what_is_lacking_is_said_as_a_sentence(password: str, told: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        new_password.validate_python(password)
+    assert refused.value.errors()[0]["msg"].endswith(told)
+
+
 @given(st.text(max_size=200))
 def test_a_new_password_is_complete_or_refused_without_being_repeated(password: str) -> None:
     try:
