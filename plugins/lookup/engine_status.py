@@ -15,8 +15,7 @@ from typing import Any
 import docker
 from ansible import context
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.dashtam.stack.plugins.module_utils import engine
-from ansible_collections.dashtam.stack.plugins.module_utils.host_ports import psutil
+from ansible_collections.dashtam.stack.plugins.module_utils import engine, host_ports
 from docker.errors import APIError, DockerException, ImageNotFound
 from docker.utils import version_lt
 
@@ -108,15 +107,6 @@ def sees(client: docker.APIClient, folder: str) -> bool:
     return True
 
 
-def dockerd_runs() -> bool:
-    """Say whether a dockerd is among this machine's processes; where none can be seen, yes."""
-    if psutil is None or not psutil.LINUX:
-        return True
-    # A container's first process often reaps nobody, so dead ones stay as zombies.
-    found = (each.info for each in psutil.process_iter(["name", "status"]))
-    return any(each["name"] == "dockerd" and each["status"] != psutil.STATUS_ZOMBIE for each in found)
-
-
 def status(minimum_api: str, folder: str | None = None, probe: bool = True) -> dict[str, Any]:
     """Look once; see RETURN."""
     result: dict[str, Any] = {"state": "ok", "url": "the docker client's context", "given_by": "a context"}
@@ -170,6 +160,6 @@ class LookupModule(LookupBase):
             waited = time.monotonic() - started
             if result["state"] != "none" or waited >= self.get_option("wait"):
                 return [result]
-            if waited > GRACE and not dockerd_runs():
+            if waited > GRACE and not host_ports.may_run("dockerd"):
                 return [result]
             time.sleep(0.2)

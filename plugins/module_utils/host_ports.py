@@ -1,4 +1,4 @@
-"""Which TCP ports of this host are taken, and by which processes."""
+"""Which TCP ports of this host are taken and by which processes, and which programs run."""
 
 from __future__ import annotations
 
@@ -43,3 +43,12 @@ def holders(ports: list[int]) -> dict[int, str]:
             if one.status == psutil.CONN_LISTEN and one.laddr.port in ports and one.pid:
                 found[one.laddr.port] = f"{psutil.Process(one.pid).name()} (pid {one.pid})"
     return found
+
+
+def may_run(program: str) -> bool:
+    """Say whether a program is among this machine's processes; where none can be seen, it may be."""
+    if psutil is None or not psutil.LINUX:
+        return True
+    # A container's first process often reaps nobody, so dead ones stay as zombies.
+    found = (each.info for each in psutil.process_iter(["name", "status"]))
+    return any(each["name"] == program and each["status"] != psutil.STATUS_ZOMBIE for each in found)
