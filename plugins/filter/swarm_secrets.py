@@ -6,11 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-DOCUMENTATION = """
-name: secrets_kept
-short_description: Find the secrets that docker_secret would leave as they are
-description: See the function's docstring.
-"""
+from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
 
 
 def _key(secret: dict[str, Any]) -> str:
@@ -45,9 +41,4 @@ def secrets_kept(
     }
 
 
-class FilterModule:
-    """Names under which Ansible finds the filters."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return filter names and functions."""
-        return {"secrets_kept": secrets_kept}
+FilterModule = filters(secrets_kept)
