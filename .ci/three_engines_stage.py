@@ -10,12 +10,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import yaml
+from docker.errors import APIError
 from three_engines_clients import CA, PORT
 from three_engines_lab import Lab, Node, run
 
@@ -99,11 +100,13 @@ class Stage:
     def settled(self, patience: float) -> bool:
         """Wait until every node is there as a manager; before, one more that is lost may stop them all."""
         end = time.monotonic() + patience
-        while set(self.managers().values()) != {"ready reachable"}:
-            if time.monotonic() > end:
-                return False
+        while time.monotonic() < end:
+            # While they have no leader, none of them answers.
+            with suppress(APIError):
+                if set(self.managers().values()) == {"ready reachable"}:
+                    return True
             time.sleep(0.5)
-        return True
+        return False
 
     def run(self, service: str, command: list[str], **environment: str) -> str:
         """Run a command in one of a service's containers; return what it said, empty where none runs."""
