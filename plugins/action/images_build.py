@@ -8,6 +8,7 @@ import os
 import re
 import tarfile
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -24,10 +25,13 @@ short_description: Builds one image with the engine's classic builder
 description:
   - Runs in the controller's own process; needs neither buildx nor a temporary context on disk.
   - The context is the same whatever the umask of the checkout. A failed build shows the end of its real log.
-  - One build at a time on this machine. What is present, as another run may have built it meanwhile, is not
-    built again.
+  - One build at a time in a O(scratch) folder. What is present, as another run may have built it meanwhile,
+    is not built again.
   - After a build, failed or not, its unshipped stages go, and older images of the same name. An image that a
     container uses, running or not, stays. So do the newest O(keep) superseded ones, for a change of branch.
+  - A stage is unshipped if its Dockerfile labels it with C(images.unshipped=${STAGE}). The build argument
+    C(STAGE) gets an ending that no other build has. Stages of another build may still be needed, and stay;
+    what a killed build left behind goes with the first build an hour later.
 options:
   name: {description: Reference of the image., type: str, required: true}
   folder: {description: Build context., type: path, required: true}
@@ -42,12 +46,15 @@ options:
 """
 
 LOG_LINES = 25
+# Of another build, on this machine or elsewhere, only what no step can still be waiting for is removed.
+ABANDONED = "1h"
+LABELS = ("images.unshipped", "images.built")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @contextmanager
 def build_lock(scratch: Path) -> Iterator[None]:
-    """Hold the one lock of builds and of their cleaning up, which would take another build's layers away."""
+    """Hold the lock of the builds that share a folder, so that two of them do not build the same image."""
     path = scratch / "images-build.lock"
     try:
         handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
@@ -114,6 +121,16 @@ def superseded(name: str, images: list[dict[str, Any]], keep: int) -> list[str]:
     return [reference for _, reference in sorted(found, reverse=True)[keep:]]
 
 
+def remove_unshipped(api: Any, stage: str) -> None:
+    """Remove a build's stages, which may hold a password of the package index, and what others abandoned.
+
+    :param stage: the value of the label that this build alone gave to its stages.
+    """
+    own = {"label": f"images.unshipped={stage}"}
+    for filters in (own, *({"label": label, "until": ABANDONED} for label in LABELS)):
+        api.prune_images(filters={"dangling": True} | filters)
+
+
 class ActionModule(LocalAction):
     """See DOCUMENTATION."""
 
@@ -121,11 +138,14 @@ class ActionModule(LocalAction):
         """Build, or say what would be built."""
         if self.dry_run:
             return {"changed": True}
+        stage = f"{options['args'].get('STAGE', '')}-{uuid.uuid4().hex}"
+        if "STAGE" in options["args"]:
+            options = options | {"args": options["args"] | {"STAGE": stage}}
         with build_lock(Path(options["scratch"])):
             try:
                 return {"changed": self.build(options)}
             finally:
-                self.remove_unshipped()
+                self.clean_up(stage)
 
     def build(self, options: dict[str, Any]) -> bool:
         """Build the image, unless it is there by now."""
@@ -137,6 +157,7 @@ class ActionModule(LocalAction):
                     same = {"label": [f"{label}={value}" for label, value in options["same"].items()]}
                     if options["cache"] and api.images(name=name, filters=same):
                         return False
+                    replaced = {image["Id"] for image in api.images(name=name)}
                     write_context(context, Path(options["folder"]), options["files"], options["contents"])
                     with progress.step("image", name, "building", "built") as told:
                         for event in api.build(
@@ -157,6 +178,7 @@ class ActionModule(LocalAction):
                             if "error" in event:
                                 raise AnsibleActionFail(failure(name, log, event["error"].strip()))
                     self.remove_superseded(api, name, options["keep"])
+                    self.remove_nameless(api, replaced)
             except (engine.EngineError, OSError) as error:
                 raise AnsibleActionFail(failure(name, log, str(error))) from error
         return True
@@ -170,11 +192,17 @@ class ActionModule(LocalAction):
             if identity[reference] not in used:
                 api.remove_image(reference)
 
-    def remove_unshipped(self) -> None:
-        """Remove stages, which may hold a password of the package index, and images that lost their name."""
+    def remove_nameless(self, api: Any, replaced: set[str]) -> None:
+        """Remove the image that had this name before, if it has no other and no container uses it."""
+        nameless = {image["Id"] for image in api.images(filters={"dangling": True})}
+        used = {container["ImageID"] for container in api.containers(all=True)}
+        for identity in (replaced & nameless) - used:
+            api.remove_image(identity)
+
+    def clean_up(self, stage: str) -> None:
+        """Remove what must not stay behind, or say that it does."""
         try:
             with engine.client(timeout=600) as api:
-                for label in ("images.unshipped", "images.built"):
-                    api.prune_images(filters={"dangling": True, "label": label})
+                remove_unshipped(api, stage)
         except engine.EngineError as error:
             Display().warning(f"Stages of the build are left on the engine: {error}")
