@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,10 +15,22 @@ from tests.by_path import ROOT
 ANSIBLE_GALAXY = str(Path(sys.executable).with_name("ansible-galaxy"))
 
 
+@cache
+def make_variables() -> frozenset[str]:
+    """Return the names that may be given to make, which takes them from the environment as well."""
+    makefiles = (ROOT / "Makefile", *(ROOT / "playbooks").glob("*.mk"), ROOT / "tests/targets.mk")
+    text = "".join(path.read_text(encoding="utf-8") for path in makefiles)
+    return frozenset(re.findall(r"\$\([^()]*\b([A-Z][A-Z_]+)\)", text))
+
+
 def outside() -> dict[str, str]:
     """Return the environment without the settings of this project, or of the make that runs the tests."""
     ours = ("ANSIBLE_", "MAKE", "MFLAGS")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(ours) and name not in make_variables()
+    }
 
 
 def galaxy(folder: Path, *arguments: str) -> None:

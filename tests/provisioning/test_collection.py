@@ -161,6 +161,14 @@ def test_no_arguments_for_pytest_select_all(tmp_path: Path, target: str) -> None
     assert "No Docker engine can be used at DOCKER_HOST=unix:///nowhere" in run.stdout + run.stderr
 
 
+def test_what_the_caller_gave_to_make_does_not_reach_another_make(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = ("INSTANCE", "PORT_OFFSET", "ARGS", "LIMIT", "FORMAT", "SHARD", "ANSIBLE_ARGS", "MAKEFLAGS")
+    for name in given:
+        monkeypatch.setenv(name, "outer")
+    assert not collection.outside().keys() & set(given)
+    assert {"PATH", "HOME"} <= collection.outside().keys()
+
+
 def test_a_clone_has_line_ends_that_shells_and_containers_read(tmp_path: Path) -> None:
     clone = ["git", "clone", "--quiet", "-c", "core.autocrlf=true", str(ROOT), str(tmp_path / "clone")]
     subprocess.run(clone, check=True)
