@@ -75,13 +75,40 @@ def sanitised(name: str, taken: set[str]) -> str:
     raise InstanceError(f"there is no free name like {words}")
 
 
+def existing() -> set[tuple[str, str]] | None:
+    """Return instance and checkout of all containers and volumes; None if no engine answers."""
+    if not said("docker", "version", "--format", "{{.Server.Version}}"):
+        return None
+    form = '{{.Label "dashtam.instance"}} {{.Label "dashtam.checkout"}}'
+    found = set()
+    for kind in (("ps", "--all"), ("volume", "ls")):
+        listed = said("docker", *kind, "--filter", "label=dashtam.instance", "--format", form)
+        for line in listed.splitlines():
+            name, _, checkout = line.partition(" ")
+            found.add((name, checkout))
+    return found
+
+
+def kept_offset(instance: str, checkout: str) -> set[int]:
+    """Return the block of an instance of which maybe only a volume is left, as its env file tells it."""
+    suffix = "" if instance == FIRST else f".{instance}"
+    try:
+        text = Path(checkout, f"env/.env.dev{suffix}").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return set()
+    # The address follows the port that is published.
+    ports = re.findall(r"^SCHWAB_REDIRECT_URI=.*:(\d+)\b", text, re.MULTILINE)
+    return {int(port) - PORTS[1] for port in ports if int(port) >= PORTS[1]}
+
+
 def used_offsets() -> set[int]:
-    """Return the blocks of which a container has a port, running or not; none where no engine answers."""
+    """Return the blocks of all instances of which a container or volume exists; none if no engine answers."""
     ports = "{{range .HostConfig.PortBindings}}{{range .}}{{.HostPort}} {{end}}{{end}}"
     ids = said("docker", "ps", "-aq", "--filter", "label=dashtam.instance").split()
     found = said("docker", "inspect", "--format", ports, *ids) if ids else ""
     numbers = [int(port) for port in found.split() if port.isdigit()]
-    return {(number - base) // 10 * 10 for number in numbers for base in PORTS if number >= base}
+    used = {(number - base) // 10 * 10 for number in numbers for base in PORTS if number >= base}
+    return used.union(*(kept_offset(*each) for each in existing() or ()))
 
 
 def is_free(offset: int) -> bool:
@@ -136,14 +163,25 @@ def remembered(path: Path) -> Iterator[dict[str, tuple[str, int]]]:
         os.close(descriptor)
 
 
-def forget(known: dict[str, tuple[str, int]]) -> None:
-    """Leave out what is named after branches and folders that are gone."""
+def forget(known: dict[str, tuple[str, int]], *, copies: bool = False) -> None:
+    """Leave out what is named after branches and folders that are gone, and has neither container nor volume.
+
+    :param copies: also what was named by hand. What was named a moment ago has nothing yet either.
+    """
+    objects = existing()
+    if objects is None:
+        return
+    names = {name for name, _ in objects}
     branches = set(git("for-each-ref", "--format=%(refname:short)", "refs/heads").splitlines())
-    for key in list(known):
+    for key, (called, _) in list(known.items()):
         kind, _, name = key.partition(":")
         # A branch without a commit is not listed yet.
-        gone = branches and name not in branches if kind == "branch" else not Path(name).is_dir()
-        if kind in ("branch", "folder") and gone:
+        gone = {
+            "branch": bool(branches) and name not in branches,
+            "folder": not Path(name).is_dir(),
+            "name": copies,
+        }
+        if called not in names and gone.get(kind, False):
             del known[key]
 
 
@@ -162,7 +200,10 @@ def choose(name: str, new: bool, path: Path) -> tuple[str, str]:
         if name != "auto" and (name in by_name or not new):
             return name, by_name.get(name, "")
         forget(known)
-        called = sanitised(like, {FIRST, *by_name}) if name == "auto" else name
+        if len(known) >= len(OFFSETS):
+            forget(known, copies=True)
+        taken = {FIRST, *(called for called, _ in known.values())}
+        called = sanitised(like, taken) if name == "auto" else name
         known[key] = (called, free_offset({offset for _, offset in known.values()}))
         return called, str(known[key][1])
 

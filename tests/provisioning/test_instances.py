@@ -4,6 +4,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -34,6 +37,27 @@ class Repository:
         said, errors = process.communicate()
         assert process.returncode == code, errors
         return said.rstrip("\n") if code == 0 else errors
+
+
+engine = pytest.mark.skipif(
+    subprocess.run(["docker", "version"], capture_output=True, check=False).returncode != 0
+    if shutil.which("docker")
+    else True,
+    reason="what exists is asked of an engine",
+)
+
+
+@contextmanager
+def volume(instance: str, checkout: Path) -> Iterator[None]:
+    """Have what is left of an instance that was taken down."""
+    labels = ["--label", f"dashtam.instance={instance}", "--label", f"dashtam.checkout={checkout}"]
+    subprocess.run(
+        ["docker", "volume", "create", *labels, f"{instance}-data"], check=True, capture_output=True
+    )
+    try:
+        yield
+    finally:
+        subprocess.run(["docker", "volume", "rm", f"{instance}-data"], check=True, capture_output=True)
 
 
 @pytest.fixture
@@ -97,12 +121,48 @@ def test_a_block_of_which_a_port_is_taken_is_passed_over(repository: Repository)
         assert int(repository.ask("first", "--new").split()[1]) > offset
 
 
+@engine
 def test_a_branch_that_is_gone_is_forgotten(repository: Repository) -> None:
     repository.git("switch", "--create", "short")
     offset = repository.ask("auto").split()[1]
     repository.git("switch", "main")
     repository.git("branch", "--delete", "short")
     assert repository.ask("auto") == f"main {offset}"
+
+
+@engine
+def test_a_branch_that_is_gone_keeps_its_block_while_its_data_is_there(repository: Repository) -> None:
+    branch = f"b-{uuid.uuid4().hex[:8]}"
+    repository.git("switch", "--create", branch)
+    offset = repository.ask("auto").split()[1]
+    repository.git("switch", "main")
+    repository.git("branch", "--delete", branch)
+    with volume(branch, repository.folder):
+        assert repository.ask("auto").split()[1] != offset
+        assert repository.ask(branch) == f"{branch} {offset}"
+    repository.ask("another", "--new")
+    assert repository.ask(branch) == f"{branch} "
+
+
+@engine
+def test_the_block_of_another_checkouts_volume_is_taken(repository: Repository, tmp_path: Path) -> None:
+    """It is stopped: no container has the ports, and nothing listens there."""
+    offset = int(repository.ask("first", "--new").split()[1])
+    (repository.folder / "env/.instances").unlink()
+    other, name = tmp_path / "other", f"b-{uuid.uuid4().hex[:8]}"
+    (other / "env").mkdir(parents=True)
+    address = f"SCHWAB_REDIRECT_URI=https://127.0.0.1:{8182 + offset}\n"
+    (other / f"env/.env.dev.{name}").write_text(f"APP_PORT=8000\n{address}")
+    with volume(name, other):
+        assert int(repository.ask("first", "--new").split()[1]) > offset
+
+
+@engine
+def test_copies_of_which_nothing_is_left_make_room(repository: Repository) -> None:
+    lines = [f"copy-{offset} {offset} name:copy-{offset}\n" for offset in instances.OFFSETS]
+    (repository.folder / "env/.instances").write_text("".join(lines))
+    assert repository.ask("copy-20") == "copy-20 20"
+    assert int(repository.ask("hundredth", "--new").split()[1]) in instances.OFFSETS
 
 
 def test_a_name_alone_has_no_block_until_one_is_wanted(repository: Repository) -> None:
