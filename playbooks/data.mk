@@ -10,6 +10,13 @@ override INSTANCE := $(firstword $(instance))
 override PORT_OFFSET := $(or $(PORT_OFFSET),$(word 2,$(instance)))
 endif
 
+# A shell expands ~ at the beginning of a word alone, and not after FILE=.
+ifneq ($(filter ~/%,$(firstword $(FILE))),)
+override FILE := $(shell printf %s "$$HOME"; printf %s $(call quote,$(FILE)) | cut -c2-)
+else ifneq ($(filter ~%,$(firstword $(FILE))),)
+$(error FILE=$(FILE): only ~/ is expanded. Write the whole path, or ./$(FILE) for a file of this name)
+endif
+
 data = $(call text,data_format,$(FORMAT))
 
 ##@ Database

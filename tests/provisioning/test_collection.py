@@ -169,6 +169,29 @@ def test_what_the_caller_gave_to_make_does_not_reach_another_make(monkeypatch: p
     assert {"PATH", "HOME"} <= collection.outside().keys()
 
 
+@pytest.mark.skipif(not shutil.which("make"), reason="no make on this machine")
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("~/my dump's.sql", "/home/somebody/my dump"),
+        ("/tmp/~/a.sql", "/tmp/~/a.sql"),
+        ("~other/a.sql", "FILE=~other/a.sql: only ~/ is expanded. Write the whole path, or ./~other/a.sql"),
+    ],
+)
+@pytest.mark.parametrize("target", ["export", "import", "restore"])
+def test_a_home_is_expanded_in_what_make_is_given(target: str, given: str, said: str) -> None:
+    run = subprocess.run(
+        ["make", "--dry-run", "--old-file=engine", target, "LIMIT=dev", f"FILE={given}"],
+        cwd=ROOT,
+        env=collection.outside() | {"HOME": "/home/somebody"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said in run.stdout + run.stderr
+    assert run.returncode == (2 if given.startswith("~other") else 0)
+
+
 def test_a_clone_has_line_ends_that_shells_and_containers_read(tmp_path: Path) -> None:
     clone = ["git", "clone", "--quiet", "-c", "core.autocrlf=true", str(ROOT), str(tmp_path / "clone")]
     subprocess.run(clone, check=True)
