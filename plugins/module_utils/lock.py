@@ -115,12 +115,12 @@ def _taken(labels: Mapping[str, str], patience: float) -> Iterator[tuple[IO[str]
                 break
             if time.monotonic() > until:
                 raise engine.EngineError(
-                    f"Another run has been changing these containers for {patience:.0f} s. "
+                    f"Another run has been changing or testing these containers for {patience:.0f} s. "
                     "Nothing was touched. Wait for it or stop it "
                     f"(its process is {_who(holder)}; fuser {path} shows what is left of it)."
                 )
             if not waits:
-                said = "Another run is changing these containers. Waiting for it to end ..."
+                said = "Another run is changing or testing these containers. Waiting for it to end ..."
                 display.display(said, stderr=True)  # what is asked for may be JSON
             waits = True
             time.sleep(PAUSE)

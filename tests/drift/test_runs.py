@@ -6,6 +6,7 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -39,7 +40,8 @@ def _cleaned() -> Iterator[None]:
 
 def states() -> dict[str, str]:
     client = docker.from_env()
-    found = client.containers.list(all=True, filters={"label": "dashtam.instance=runs"})
+    labels = ["dashtam.instance=runs", "dashtam.environment=dev"]
+    found = client.containers.list(all=True, filters={"label": labels})
     return {container.name: container.status for container in found}
 
 
@@ -103,22 +105,49 @@ def test_a_persons_own_tasks_run_once_all_is_ready() -> None:
     as_declared()
 
 
+TEST = ("-e", COPY, "-i", "inventories/test")
+TEST_TASKS = ROOT / "env/local.test.runs.tasks.yml"
+
+
+@pytest.fixture(scope="module")
+def _test_environment() -> Iterator[None]:
+    yield
+    TEST_TASKS.unlink(missing_ok=True)
+    playbook.finish(playbook.start(*TEST, "playbooks/clean.yml", "--limit", "test"))
+
+
+@pytest.mark.usefixtures("_test_environment")
 def test_a_persons_own_tasks_come_after_what_empties_the_test_database() -> None:
-    copy = ("-e", COPY, "-i", "inventories/test")
-    path = ROOT / "env/local.test.runs.tasks.yml"
     command = "docker exec -u postgres runs-test-postgres psql -qAtX -U postgres -d dashtam_test -c"
     fill = f"{command} '{{{{ item }}}}'"
-    try:
-        tasks = [{"name": "Fill", "ansible.builtin.command": fill, "loop": ["CREATE TABLE mine ()"]}]
-        path.write_text(yaml.safe_dump(tasks))
-        run = playbook.start(*copy, "playbooks/test.yml", "-e", '{"test_steps": ["init"]}')
-        assert "WARNING" not in playbook.finish(run)
-        found = "SELECT count(*) FROM pg_tables WHERE tablename IN ('mine', 'users')"
-        assert subprocess.check_output([*command.split(), found], text=True) == "2\n"
-    finally:
-        path.unlink()
-        playbook.finish(playbook.start(*copy, "playbooks/clean.yml", "--limit", "test"))
-    as_declared()
+    tasks = [{"name": "Fill", "ansible.builtin.command": fill, "loop": ["CREATE TABLE mine ()"]}]
+    TEST_TASKS.write_text(yaml.safe_dump(tasks))
+    run = playbook.start(*TEST, "playbooks/test.yml", "-e", '{"test_steps": ["init"]}')
+    assert "WARNING" not in playbook.finish(run)
+    found = "SELECT count(*) FROM pg_tables WHERE tablename IN ('mine', 'users')"
+    assert subprocess.check_output([*command.split(), found], text=True) == "2\n"
+
+
+@pytest.mark.usefixtures("_test_environment")
+def test_two_test_runs_take_turns(tmp_path: Path) -> None:
+    """The second would drop the database, and remove the reports, of tests that are running."""
+    begun, gate = tmp_path / "begun", tmp_path / "gate"
+    tasks = [
+        {"name": "Begin", "ansible.builtin.file": {"path": str(begun), "state": "touch"}},
+        {"name": "Be at work", "ansible.builtin.wait_for": {"path": str(gate), "timeout": 60}},
+    ]
+    TEST_TASKS.write_text(yaml.safe_dump(tasks))
+    run = (*TEST, "playbooks/test.yml", "-e", '{"test_steps": ["init"]}')
+    first = playbook.start(*run)
+    while not begun.exists():
+        assert first.poll() is None
+        time.sleep(0.1)
+    second = playbook.start(*run)
+    until(second, "Another run is changing or testing these containers. Waiting for it to end ...")
+    assert first.poll() is None
+    gate.touch()
+    assert "failed=0" in playbook.finish(first)
+    assert "failed=0" in playbook.finish(second)
 
 
 def stopped(
@@ -322,7 +351,7 @@ def test_a_run_waits_for_a_restore(restore: tuple[str, ...]) -> None:
     assert meanwhile.poll() is None
     said, _ = meanwhile.communicate()
     assert meanwhile.returncode == 0 or OVERTAKEN in said, said
-    assert "Another run is changing these containers. Waiting for it to end ..." in said
+    assert "Another run is changing or testing these containers. Waiting for it to end ..." in said
     assert psql(USERS) == "kept@x.org\n"
     playbook.finish(playbook.start(*DEV))
     as_declared()

@@ -58,7 +58,7 @@ def test_who_waits_is_told_so_and_sees_that_something_was_changed(capsys: pytest
     with lock.exclusive(LABELS) as turn:
         assert turn.number == 1
     process.join()
-    assert "Another run is changing these containers. Waiting" in capsys.readouterr().err
+    assert "Another run is changing or testing these containers. Waiting" in capsys.readouterr().err
 
 
 def test_another_environments_lock_is_another_one(capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,7 +80,7 @@ def test_a_killed_holder_frees_it() -> None:
 
 def test_patience_ends_in_one_line() -> None:
     process = holder(LABELS, 60)
-    said = r"^Another run has been changing these .* Nothing was touched\. Wait for it or stop it .*\.$"
+    said = r"^Another run has been changing or testing these .* Nothing was touched\. Wait for it .*\.$"
     with pytest.raises(lock.engine.EngineError, match=said), lock.exclusive(LABELS, patience=0.5):
         pass
     process.kill()
