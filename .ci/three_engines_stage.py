@@ -40,6 +40,8 @@ class Stage:
     def __init__(self, lab: Lab, inventory: Path) -> None:
         self.lab, self.inventory = lab, inventory
         self.first = lab.nodes[0]
+        # Settings besides the image.
+        self.settings: dict[str, Any] = {}
         inventory.mkdir(parents=True)
         (inventory / "group_vars").symlink_to(ROOT / "inventories/staging/group_vars")
         hosts = yaml.safe_load((ROOT / "inventories/staging/hosts.yml").read_text())
@@ -53,7 +55,7 @@ class Stage:
 
     def play(self, name: str, image: str, *arguments: str) -> tuple[int, str]:
         """Run a playbook, of the present release without an image; return its code and all it said."""
-        values = {"dashtam_instance": INSTANCE} | ({"staging_image": image} if image else {})
+        values = {"dashtam_instance": INSTANCE} | ({"staging_image": image} if image else {}) | self.settings
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
         environment |= {"DOCKER_HOST": self.first.engine, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
         program = Path(sys.executable).with_name("ansible-playbook")

@@ -7,7 +7,7 @@ from typing import Any
 
 import docker
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, progress
-from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, Problem
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction
 from docker.errors import ImageNotFound
 
 DOCUMENTATION = """
@@ -31,7 +31,7 @@ options:
 
 RETURN = """
 ids:
-  description: Reference to the image's id.
+  description: Reference to the image's id, for those that are there.
   type: dict
 copied:
   description: What was copied, or would be under C(--check), and where to.
@@ -71,11 +71,14 @@ class ActionModule(LocalAction):
         ids: dict[str, str] = {}
         copied: list[str] = []
         with engine.client(timeout=PATIENCE) as source:
+            absent = []
             for reference in dict.fromkeys(arguments["images"]):
                 try:
                     ids[reference] = source.inspect_image(reference)["Id"]
                 except ImageNotFound:
-                    raise Problem(f"There is no image {reference} on this engine.") from None
+                    absent.append(f"There is no image {reference} on this engine.")
+            if absent:
+                return {"failed": True, "msg": "\n".join(absent), "ids": ids, "copied": copied}
             for host in arguments["engines"]:
                 copied += [f"{reference} to {host}" for reference in self._copy(source, host, ids)]
         return {"changed": bool(copied), "ids": ids, "copied": copied}

@@ -6,6 +6,7 @@ from typing import Any
 
 from ansible_collections.dashtam.stack.plugins.module_utils.container_parts import published
 from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
+from ansible_collections.dashtam.stack.plugins.module_utils.secrets import masked
 from ansible_collections.dashtam.stack.plugins.module_utils.service_parts import (
     all_secrets,
     files,
@@ -175,6 +176,29 @@ def secret_versions(results: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
     }
 
 
+def service_plan(entries: list[dict[str, Any]], prefix: str, placeholders: list[str]) -> dict[str, Any]:
+    """Return what is declared, for people: ``services`` by their name, and ``secrets``, no value among them.
+
+    :param entries: see :func:`service_parameters`.
+    :param prefix: what the secrets' names begin with.
+    :param placeholders: values that stand for secrets and may be shown.
+    """
+    needed = service_secrets(entries, prefix)
+    versions = {secret["name"]: {"name": secret["name"], "id": ""} for secret in needed}
+    services = {}
+    for made in service_parameters(entries, prefix, versions):
+        files = {one["filename"]: one["secret_name"] for one in made["secrets"]}
+        services[made["name"]] = {key: value for key, value in made.items() if key != "name"} | {
+            "secrets": files
+        }
+    shown = {
+        secret["name"]: secret.get("data_src")
+        or (secret["data"] if secret["data"] in placeholders else masked(secret["name"], secret["data"]))
+        for secret in needed
+    }
+    return {"services": services, "secrets": shown}
+
+
 def service_lines(found: list[dict[str, Any]]) -> list[str]:
     """Return a line for each service that the lookup ``swarm_services`` found, and why one is not ok."""
     width = max((len(service["name"]) for service in found), default=0)
@@ -194,4 +218,4 @@ def service_lines(found: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-FilterModule = filters(service_secrets, service_parameters, secret_versions, service_lines)
+FilterModule = filters(service_secrets, service_parameters, secret_versions, service_lines, service_plan)

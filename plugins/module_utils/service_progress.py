@@ -87,7 +87,10 @@ def progress(service: dict[str, Any], tasks: list[dict[str, Any]], changed: bool
     number = wanted(service, present)
     if len(up) >= number:
         return Progress(done=True)
-    if changed and not state and sum(task["Status"]["State"] in FAILED for task in present) >= TOLERATED:
+    # What failed before the change is no news: a change of the number of tasks leaves them what they are.
+    since = service.get("UpdatedAt", "")
+    news = [task for task in present if task.get("CreatedAt", "") >= since]
+    if changed and not state and sum(task["Status"]["State"] in FAILED for task in news) >= TOLERATED:
         return _failure("its tasks fail again and again.", present)
     open_tasks = [task for task in present if task["DesiredState"] == "running" and task not in up]
     reasons = sorted({error_of(task) for task in open_tasks})

@@ -1,4 +1,4 @@
-"""What playbooks/plan.yml says in a fresh clone, where nobody has values of their own.
+"""What playbooks/plan.yml and staging_plan.yml say in a fresh clone, where nobody has values of their own.
 
 Usage: python -m tests.provisioning.clean_plan
 
@@ -14,11 +14,12 @@ from tests.by_path import ROOT, environment_variables
 from tests.provisioning import playbook
 
 PLANS = ROOT / "tests/provisioning/plans"
-ENVIRONMENTS = ("dev", "test", "ci")
+CONTAINERS = ("dev", "test", "ci")
+ENVIRONMENTS = (*CONTAINERS, "staging")
 WANTED = ("ansible.cfg", "inventories", "meta", "monitoring", "playbooks", "plugins", "roles", "templates")
 COMMAND = ".venv/bin/python -m tests.provisioning.clean_plan"
 HEADER = f"---\n# Written by {COMMAND}\n"
-INVENTORIES = [argument for name in ENVIRONMENTS for argument in ("-i", f"inventories/{name}")]
+INVENTORIES = [argument for name in CONTAINERS for argument in ("-i", f"inventories/{name}")]
 
 
 def clone(folder: Path) -> Path:
@@ -42,13 +43,20 @@ def add_make(folder: Path) -> None:
 
 
 def show(checkout: Path, *arguments: str) -> str:
-    """Return what the plan prints there for all environments, with no engine and no variable of a CI job."""
+    """Return what the plan prints there for dev, test and ci, with no engine and no variable of a CI job."""
+    return _shown(checkout, *INVENTORIES, "playbooks/plan.yml", *arguments)
+
+
+def show_staging(checkout: Path, *arguments: str) -> str:
+    """Return the same of a stage."""
+    return _shown(checkout, "-i", "inventories/staging", "playbooks/staging_plan.yml", *arguments)
+
+
+def _shown(checkout: Path, *arguments: str) -> str:
     names = environment_variables()["dashtam_value_names"]
     unset = dict.fromkeys(names, "")
     return playbook.finish(
         playbook.start(
-            *INVENTORIES,
-            "playbooks/plan.yml",
             *arguments,
             folder=checkout,
             config=checkout,
@@ -73,6 +81,7 @@ def by_environment(shown: str) -> dict[str, str]:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as made:
-        for environment, text in by_environment(show(clone(Path(made)))).items():
+        folder = clone(Path(made))
+        for environment, text in by_environment(show(folder) + show_staging(folder)).items():
             PLANS.mkdir(exist_ok=True)
             (PLANS / f"{environment}.yml").write_text(text, encoding="utf-8")

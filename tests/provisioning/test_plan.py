@@ -29,7 +29,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def plans(checkout: Path) -> dict[str, str]:
     before = tree(checkout)
-    shown = clean_plan.show(checkout)
+    shown = clean_plan.show(checkout) + clean_plan.show_staging(checkout)
     assert tree(checkout) == before, "nothing is written"
     return clean_plan.by_environment(shown)
 
@@ -49,7 +49,7 @@ def test_the_plan_is_the_committed_one(plans: dict[str, str], environment: str) 
 
 
 def test_there_is_a_plan_for_each_environment_and_no_other(plans: dict[str, str]) -> None:
-    assert {path.stem for path in clean_plan.PLANS.glob("*")} == set(plans) == {"dev", "test", "ci"}
+    assert {path.stem for path in clean_plan.PLANS.glob("*")} == set(plans) == {*clean_plan.ENVIRONMENTS}
 
 
 COMMAND = "{{ lookup('ansible.builtin.pipe', 'touch FOLDER/ran') }}"

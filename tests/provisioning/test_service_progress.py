@@ -105,3 +105,10 @@ def test_a_log_is_frames() -> None:
     )
     assert frames(framed) == "first\nzwölf"
     assert frames(b"") == ""
+
+
+def test_what_failed_before_the_change_is_no_news() -> None:
+    old = task(**FAILED, CreatedAt="2026-01-01T00:00:00Z")
+    answer = progress(service() | {"UpdatedAt": "2026-01-02T00:00:00Z"}, [old] * 3 + [task()], changed=True)
+    assert not answer.failure
+    assert answer.waiting == "1 of 2 tasks run"

@@ -270,3 +270,18 @@ def test_a_secret_is_kept_if_its_newest_version_has_the_value_and_the_labels(tmp
         "shop_SAME": "shop_SAME_v10",
         "shop_key.pem": "shop_key.pem_v1",
     }
+
+
+def test_a_plan_has_names_of_secrets_and_no_value() -> None:
+    spec = container(env=CONTAINER["env"] | {"SECRET_KEY": "GENERATED-SECRET-KEY"})
+    plan = translate.service_plan([{"container": spec}], "shop", ["GENERATED-SECRET-KEY"])
+    assert plan["secrets"] == {
+        "shop_API_PASSWORD": "***",
+        "shop_DATABASE_URL": "postgresql://u:***@db/x",
+        "shop_SECRET_KEY": "GENERATED-SECRET-KEY",
+        "shop_key.pem": "/nowhere/key.pem",
+    }
+    made = plan["services"]["shop-app"]
+    assert made["secrets"]["/certs/key.pem"] == "shop_key.pem"
+    assert "name" not in made
+    assert "pässword" not in str(plan)
