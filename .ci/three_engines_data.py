@@ -170,8 +170,9 @@ def check_backups(stage: Stage, release: str) -> None:
     expect(same and databases == "dashtam postgres", "the live database is as it was, and alone", databases)
     expect(stage.sql(USERS) == "2" and ids() == tasks, "with its rows, and the app ran on", ids())
 
-    code, said = play("staging_restore", newest, *CONFIRMED)
-    expect(code == 0 and stage.sql(USERS) == "1", "a restore puts the backup back", said)
+    code, said = play("staging_restore", newest, *CONFIRMED, "-e", "data_format=json")
+    expect(code == 0 and json.loads(said), "a restore succeeds", said)
+    expect(stage.sql(USERS) == "1", "and puts the backup back", said)
     expect(len(ids()) == len(tasks), "the app runs again", ids())
     with requests(stage.lab, stage.lab.nodes) as answers:
         time.sleep(2)

@@ -47,7 +47,11 @@ LIFE: list[tuple[str, tuple[str, ...], int]] = [
     ("drift", (), 0),
     # No copy is a git checkout. A stage would make this engine a Swarm: .ci/three-engines looks for secrets.
     ("release", (), 2),
-    *((f"staging{verb}", (), 2) for verb in ("", "_status", "_rotate", "_backup", "_down")),
+    ("staging_plan", (), 0),
+    *(
+        (f"staging{verb}", (), 2)
+        for verb in ("", "_status", "_drift", "_rotate", "_backup", "_drill", "_restore", "_down")
+    ),
     ("backup", (), 0),
     ("seed", (), 0),
     ("snapshot", ("-e", "snapshot_name=canaries"), 0),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import docker
@@ -45,6 +46,11 @@ def alive(tasks: list[dict[str, Any]], reachable: set[str]) -> list[str]:
     ]
 
 
+def set_number(spec: dict[str, Any], number: int) -> None:
+    """Change the number of tasks in a service's declaration."""
+    spec["Mode"]["Replicated"]["Replicas"] = number
+
+
 def scale(api: docker.APIClient, replicas: Mapping[str, int], timeout: float) -> dict[str, int]:
     """Set the numbers; return those before. Raises Problem where a service has none, or does not stop."""
     before = {}
@@ -54,7 +60,7 @@ def scale(api: docker.APIClient, replicas: Mapping[str, int], timeout: float) ->
             raise Problem(f"{name} has no number of tasks: it is {next(iter(mode))}")
         before[name] = int(mode["Replicated"].get("Replicas", 1))
     for name, number in replicas.items():
-        service_specs.change(api, name, lambda spec, n=number: spec["Mode"]["Replicated"].update(Replicas=n))
+        service_specs.change(api, name, partial(set_number, number=number))
     end = time.monotonic() + timeout
     for name in (name for name, number in replicas.items() if not number):
         while alive(api.tasks({"service": name}), reachable(api)):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests import collection
 from tests.by_path import ROOT, environment_variables
 from tests.provisioning import clean_plan, playbook
 
@@ -46,6 +47,16 @@ def test_the_plan_is_the_committed_one(plans: dict[str, str], environment: str) 
         )
     )
     assert not difference, f"if this is meant, {clean_plan.COMMAND} writes the new one\n{difference}"
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make on this machine")
+def test_a_stages_plan_is_json_on_request() -> None:
+    command = ["make", "--old-file=venv", "staging-plan", "FORMAT=json"]
+    outside = collection.outside()
+    run = subprocess.run(command, cwd=ROOT, env=outside, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    (stage,) = json.loads(run.stdout).values()
+    assert {f"dashtam-staging-{name}" for name in ("postgres", "app", "balancer")} <= set(stage["services"])
 
 
 def test_there_is_a_plan_for_each_environment_and_no_other(plans: dict[str, str]) -> None:
