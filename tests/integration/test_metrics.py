@@ -1,6 +1,7 @@
 """The metrics' own listener, on a real port."""
 
 import socket
+from pathlib import Path
 
 import httpx
 import pytest
@@ -15,6 +16,12 @@ def port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
         found: int = free.getsockname()[1]
     return found
+
+
+def sockets() -> set[str]:
+    """Return the sockets of this process."""
+    links = (str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink())
+    return {link for link in links if link.startswith("socket:")}
 
 
 async def ask(settings: Settings, port: int) -> httpx.Response:
@@ -46,5 +53,6 @@ async def test_a_port_that_is_in_use_is_said(app_settings: Settings, port: int) 
 
 
 async def test_without_a_port_there_is_no_listener(app_settings: Settings) -> None:
+    before = sockets()
     async with served(Metrics(), app_settings, None):
-        pass
+        assert sockets() == before

@@ -108,6 +108,7 @@ async def test_a_flush_inserts_parents_first(session: AsyncSession) -> None:
     # Children first, and no relationship set: the mapper alone knows the order.
     session.add_all([connection, provider, ann])
     await session.flush()
+    assert await session.scalar(select(ProviderConnection.provider_id)) == provider.id
 
 
 async def test_deleting_a_user_deletes_all_but_the_audit_log(session: AsyncSession) -> None:
@@ -129,6 +130,7 @@ async def test_every_status_is_accepted(session: AsyncSession, status: Connectio
     provider, connection, token = connected(ann)
     connection.status = status
     await save(session, ann, provider, connection, token)
+    assert await session.scalar(select(ProviderConnection.status)) == status
 
 
 async def test_an_audit_entry_keeps_what_it_was_given(session: AsyncSession) -> None:
@@ -253,3 +255,6 @@ async def test_the_database_refuses(
 async def test_two_users_may_use_the_same_alias(session: AsyncSession) -> None:
     ann, bob = user(), user("bob@example.org")
     await save(session, ann, bob, *connected(ann), *connected(bob))
+    aliases = (await session.scalars(select(Provider.alias))).all()
+    assert len(aliases) == 2
+    assert len(set(aliases)) == 1
