@@ -339,6 +339,8 @@ def test_what_cannot_be_compared() -> None:
     assert json.loads(limited) == {"compared": [], "drift": missing}
     elsewhere = asked("--limit", "dev", "-e", "dashtam_owner_checkout=/elsewhere", code=3)
     assert elsewhere == f"{DEV}: checkout: declared /elsewhere, running {ROOT} (a run refuses it)\n"
+    unknown = asked("--limit", "dev", "-e", "images_requirements=/nowhere.txt", code=2)
+    assert unknown == f"\n{DEV}: images_requirements: /nowhere.txt: No such file or directory.\n"
     silent = asked(code=2, DOCKER_HOST="unix:///nowhere").split("\n")
     reason = "No such file or directory. Start it, then run this again."
     assert silent == ["", f"{DEV}: The Docker engine at unix:///nowhere cannot be asked: {reason}", ""]
