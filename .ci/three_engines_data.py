@@ -85,6 +85,7 @@ def check_drift(stage: Stage, release: str) -> None:
     expect(code == 0 and "as declared" in said, "there is no drift after a deploy", said)
     wanted = change_by_hand(stage)
     code, said = stage.play("staging_drift", release, "-e", "drift_format=json")
+    expect(said.startswith("{") and said.endswith("}\n"), "the drift is JSON and nothing else", said)
     found = {(one["object"], one["what"]) for one in json.loads(said)["drift"] if one["what"] != "tasks"}
     expect(
         code == DRIFT and found == wanted, "the drift is what was changed by hand, and its code is 3", said

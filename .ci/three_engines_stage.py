@@ -56,7 +56,9 @@ class Stage:
     def play(self, name: str, image: str, *arguments: str) -> tuple[int, str]:
         """Run a playbook, of the present release without an image; return its code and all it said."""
         values = {"dashtam_instance": INSTANCE} | ({"staging_image": image} if image else {}) | self.settings
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+        # In CI, each run that fails would gather evidence and say where it is; here, many fail on purpose.
+        left_out = ("ANSIBLE_", "CI", "BUNDLE")
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
         environment |= {"DOCKER_HOST": self.first.engine, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
         program = Path(sys.executable).with_name("ansible-playbook")
         command = [
