@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,14 +12,12 @@ from typing import Any
 
 from three_engines_lab import run
 from three_engines_report import expect
-from three_engines_stage import INSTANCE, ROOT, STAGE, Stage, only_200, requests
+from three_engines_stage import INSTANCE, ROOT, STAGE, Stage, only_200, until_200
 
 BACKUPS = ROOT / "backups"
 PASSWORD = "typed-by-hand"  # noqa: S105 - it protects nothing, and must not be shown
 SCHEDULE = {"staging_backup_schedule": "15 3 * * *", "staging_backup_keep": 1}
 CONFIRMED = ("-e", "restore_confirm=staging")
-# Seconds until all balancers have found the app again.
-PATIENCE = 30
 # The exit code of a drift.
 DRIFT = 3
 USERS = "SELECT count(*) FROM users"
@@ -177,14 +174,7 @@ def check_backups(stage: Stage, release: str) -> None:
     expect(code == 0 and json.loads(said), "a restore succeeds", said)
     expect(stage.sql(USERS) == "1", "and puts the backup back", said)
     expect(len(ids()) == len(tasks), "the app runs again", ids())
-    begun = time.monotonic()
-    # Each node's balancer finds the new tasks by itself.
-    while True:
-        with requests(stage.lab, stage.lab.nodes) as answers:
-            time.sleep(2)
-        took = time.monotonic() - begun
-        if only_200(answers) or took > PATIENCE:
-            break
+    answers, took = until_200(stage.lab, stage.lab.nodes)
     expect(only_200(answers), f"and answers on all nodes after {took:.0f} s: {answers}", answers)
     expect(
         list((BACKUPS / "snapshots" / STAGE).glob("auto-restore-*.dump")), "what was replaced is a snapshot"
