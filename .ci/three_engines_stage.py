@@ -143,7 +143,7 @@ def prepare(release: str, lab: Lab, images: list[str]) -> None:
     # At once: what several have in common goes once.
     all_of_them = [*images, release, *(version(lab, name) for name in VERSIONS)]
     with subprocess.Popen(["docker", "save", *dict.fromkeys(all_of_them)], stdout=subprocess.PIPE) as saved:  # noqa: S603, S607 - ours
-        subprocess.run(["docker", "-H", lab.nodes[0].engine, "load", "-q"], stdin=saved.stdout, check=True)  # noqa: S603, S607
+        subprocess.run(["docker", "-H", lab.nodes[0].engine, "load", "-q"], stdin=saved.stdout, check=True)  # noqa: S603, S607 - ours
 
 
 def images_of(release: str) -> tuple[str, list[str]]:

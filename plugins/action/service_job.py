@@ -74,7 +74,7 @@ def _remove(api: docker.APIClient, name: str, secrets: Mapping[str, str]) -> Non
 
 @contextmanager
 def _job(api: docker.APIClient, args: dict[str, Any]) -> Iterator[None]:
-    """Make the job, and remove it whatever comes of it."""
+    """Make the job, and remove it whether or not it succeeds."""
     name, secrets = args["name"], args["secrets"]
     spec = copy.deepcopy(service_specs.found(api, args["like"])["Spec"])
     if "ReplicatedJob" not in spec["Mode"]:

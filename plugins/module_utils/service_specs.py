@@ -1,6 +1,6 @@
 """A service's declaration as the engine has it: read, changed in one place, and given back.
 
-The SDK builds a declaration anew from its own parameters, and what it has no parameter for would be lost.
+The SDK builds a declaration from its own parameters, and what it has no parameter for would be lost.
 """
 
 from __future__ import annotations
