@@ -35,7 +35,11 @@ MARK = "dashtam.disposable"
 ADMINISTRATOR = "scratch_administrator"
 PGDATA = "/var/lib/postgresql/data"
 HBA = "local all postgres peer\nhost all all all scram-sha-256\n"
-INITDB = "--encoding=UTF8 --locale-provider=builtin --builtin-locale=C.UTF-8 --locale=C"
+# The role's; with them, the image copies a cluster.
+INITDB = (
+    "-k --encoding=UTF8 --locale-provider=builtin --builtin-locale=C.UTF-8 --locale=C"
+    " --auth-local=peer --auth-host=scram-sha-256"
+)
 LIFETIME = 1800
 LABELS = {"dashtam.environment": "guard", "dashtam.checkout": str(ROOT)}
 FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}

@@ -77,7 +77,7 @@ class Data:
                 "POSTGRES_HBA": HBA,
                 "POSTGRES_UPGRADE": ADVICE,
                 "POSTGRES_HOST_AUTH_METHOD": "trust",
-                "POSTGRES_INITDB_ARGS": f"{INITDB} --data-checksums --no-sync",
+                "POSTGRES_INITDB_ARGS": INITDB,
                 "PGDATA": self.pgdata,
             },
             mounts=[self._mount],

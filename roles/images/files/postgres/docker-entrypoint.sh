@@ -2,6 +2,10 @@
 # Keeps the contract of the official postgres image: same variables, same places, same order of events.
 set -Eeuo pipefail
 
+# What the image's Dockerfile has made by initdb; its arguments are beside it.
+CLUSTER=/usr/share/postgresql/cluster
+TZ=${TZ:-}
+
 fail() {
     printf 'docker-entrypoint.sh: %s\n' "$*" >&2
     exit 1
@@ -44,6 +48,32 @@ require_password_or_trust() {
     fi
 }
 
+# Whether the image has what initdb would make: it depends on its arguments, the user, the password and the time zone.
+has_cluster() {
+    [[ $POSTGRES_USER == postgres && -z $POSTGRES_PASSWORD$TZ && -z ${POSTGRES_INITDB_WALDIR:-} ]] &&
+        [[ $POSTGRES_INITDB_ARGS == "$(<"$CLUSTER.arguments")" && -r $CLUSTER/PG_VERSION ]]
+}
+
+# Copies the image's cluster, and draws anew what no two clusters share: the identifier, which says whether two connections
+# reach the same server, and the nonce of logins by roles that do not exist. pg_resetwal takes them as it does those of
+# pg_createsubscriber (modify_subscriber_sysid), and with --force it makes a checksum that fits.
+copy_cluster() {
+    local target=$1 nonce said
+    cp -a "$CLUSTER" "$target"
+    nonce=$(LC_ALL=C pg_controldata "$target" | sed -n 's/^Mock authentication nonce: *//p')
+    perl -we '
+        open(my $file, "+<:raw", $ARGV[0]) && open(my $random, "<:raw", "/dev/urandom") or die "$!\n";
+        read($file, my $control, -s $file) && read($random, my $new, 36) == 36 or die "$!\n";
+        my $place = index($control, pack("H*", $ARGV[1]));
+        die "pg_control has no nonce\n" if $place < 8 || length($ARGV[1]) != 64;
+        substr($control, $place, 32) = substr($new, 0, 32);
+        substr($control, 0, 8) = pack("Q", time << 32 | unpack("L", substr($new, 32)));
+        seek($file, 0, 0) && print($file $control) && close($file) or die "$!\n";
+    ' "$target/global/pg_control" "$nonce"
+    said=$(pg_resetwal --force --pgdata="$target" 2>&1) || fail "pg_resetwal: $said"
+    initdb --sync-only --pgdata="$target" >/dev/null
+}
+
 # Made beside and then moved, PG_VERSION last: whatever ends it half-way, the next start begins again.
 initialise() {
     local beside=$PGDATA/.initdb
@@ -53,6 +83,19 @@ initialise() {
     elif [[ -n $(ls -A "$PGDATA") ]]; then
         fail "$PGDATA is not empty and holds no database; empty it, or set PGDATA to a folder below it"
     fi
+    if has_cluster; then
+        printf 'docker-entrypoint.sh: copying what initdb made with %s\n' "$POSTGRES_INITDB_ARGS"
+        copy_cluster "$beside"
+    else
+        run_initdb "$beside"
+    fi
+    find "$beside" -mindepth 1 -maxdepth 1 \! -name PG_VERSION -exec mv --target-directory="$PGDATA" '{}' +
+    mv "$beside/PG_VERSION" "$PGDATA"
+    rmdir "$beside"
+}
+
+run_initdb() {
+    local beside=$1
     local -a arguments=(--pgdata="$beside" --username="$POSTGRES_USER")
     if [[ -n ${POSTGRES_INITDB_WALDIR:-} ]]; then
         arguments+=(--waldir="$POSTGRES_INITDB_WALDIR")
@@ -64,9 +107,6 @@ initialise() {
     else
         initdb "${arguments[@]}"
     fi
-    find "$beside" -mindepth 1 -maxdepth 1 \! -name PG_VERSION -exec mv --target-directory="$PGDATA" '{}' +
-    mv "$beside/PG_VERSION" "$PGDATA"
-    rmdir "$beside"
 }
 
 allow_network() {
@@ -158,10 +198,12 @@ if [[ ${1:-} == postgres ]] && ! only_asks "$@"; then
         allow_network "${@:2}"
         # For whatever the scripts call.
         export PGPASSWORD=${PGPASSWORD:-$POSTGRES_PASSWORD}
-        init_server start "${@:2}"
-        create_database
-        run_scripts
-        init_server stop
+        if [[ $POSTGRES_DB != postgres ]] || compgen -G '/docker-entrypoint-initdb.d/*' >/dev/null; then
+            init_server start "${@:2}"
+            create_database
+            run_scripts
+            init_server stop
+        fi
         unset PGPASSWORD
         printf 'docker-entrypoint.sh: initialised, starting the server\n'
     fi
