@@ -10,11 +10,15 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import docker
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "playbooks/collections"))
+from ansible_collections.dashtam.stack.plugins.module_utils import engine_exec
 
 SUBNET = "10.77.0"
 # Beside them, on the switch.
@@ -50,6 +54,10 @@ class Node:
     def api(self) -> docker.APIClient:
         """A client of its engine."""
         return docker.APIClient(base_url=self.engine, timeout=120)
+
+    def inside(self, container: str, command: list[str], **environment: str) -> str:
+        """Run a command in one of its containers; return what it printed, whether or not it succeeded."""
+        return engine_exec.execute(self.api, container, command, env=environment)[1]
 
     def connect(self) -> None:
         """Connect it to the others by a network of its own that is new, as a machine has it that has booted.

@@ -119,8 +119,7 @@ class Stage:
         label = {"label": f"com.docker.swarm.service.name={STAGE}-{service}"}
         for node in self.lab.nodes:
             for container in node.api.containers(filters=label):
-                run = node.api.exec_create(container["Id"], command, environment=environment)
-                return node.api.exec_start(run["Id"]).decode(errors="replace").strip()
+                return node.inside(container["Id"], command, **environment).strip()
         return ""
 
     def sql(self, statement: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.dashtam.stack.plugins.module_utils import engine
+from ansible_collections.dashtam.stack.plugins.module_utils import engine, engine_exec
 from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction
 
 DOCUMENTATION = """
@@ -50,8 +50,8 @@ class ActionModule(LocalAction):
         """Return the module-like result, see RETURN."""
         if self.dry_run:
             return {"skipped": True, "rc": 0, "stdout": ""}
-        with engine.client(timeout=600) as client:
-            code, output = engine.execute(
+        with engine.client() as client:
+            code, output = engine_exec.execute(
                 client, arguments["container"], arguments["command"], arguments["user"], arguments["env"]
             )
         failure = {"failed": True, "msg": output.strip() or f"exit code {code}"} if code else {}

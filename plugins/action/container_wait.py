@@ -8,7 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import docker
-from ansible_collections.dashtam.stack.plugins.module_utils import engine, progress, ready_times
+from ansible_collections.dashtam.stack.plugins.module_utils import (
+    engine,
+    engine_exec,
+    progress,
+    ready_times,
+)
 from ansible_collections.dashtam.stack.plugins.module_utils.health import last_end, succeeds
 from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, Problem
 from ansible_collections.dashtam.stack.plugins.module_utils.log_error import end_of_log
@@ -112,7 +117,7 @@ def wait_for_one(
                 told.detail(end.error or end.last)
                 if end.error and end.silence > QUIET and not succeeds(client, name, command, DOUBTFUL):
                     raise NotReadyError(f"{name} does not answer: {end.error}")
-            code, output = engine.execute(client, name, command)
+            code, output = engine_exec.execute(client, name, command)
             if code == 0:
                 seconds = started_seconds_ago(state["StartedAt"])
                 if seconds < time.monotonic() - begun + RECENT and ready_times.kept(found) is None:

@@ -49,7 +49,7 @@ from typing import Any, ClassVar, cast
 
 from ansible.errors import AnsibleActionFail
 from ansible.utils.display import Display
-from ansible_collections.dashtam.stack.plugins.module_utils import engine, private_files
+from ansible_collections.dashtam.stack.plugins.module_utils import engine, engine_exec, private_files
 from ansible_collections.dashtam.stack.plugins.module_utils.interruption import Interrupted, interruptible
 from ansible_collections.dashtam.stack.plugins.module_utils.lines import Lines
 from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction
@@ -103,43 +103,45 @@ class _Container:
         self._id = api.inspect_container(name)["Id"]
 
     def run(self, command: list[str], env: dict[str, str], workdir: str | None) -> int:
-        lines = {"out": Lines(self._show), "err": Lines(self._show)}
+        lines = {stream: Lines(self._show) for stream in (engine_exec.OUTPUT, engine_exec.ERRORS)}
         head = b""
         process = None
-        execution = self._create(["sh", "-c", START, "sh", *command], env, workdir)
+        execution = engine_exec.create(
+            self._api, self._id, ["sh", "-c", START, "sh", *command], env, workdir=workdir
+        )
         try:
-            for out, err in self._api.exec_start(execution, stream=True, demux=True):
-                if out and process is None:
-                    head += out
-                    first, newline, out = head.partition(b"\n")
+            for stream, piece in engine_exec.pieces(self._api, execution):
+                if stream == engine_exec.OUTPUT and process is None:
+                    head += piece
+                    first, newline, rest = head.partition(b"\n")
                     if newline:
                         process = int(first)
-                    else:
-                        continue
-                if out:
-                    lines["out"].feed(out)
-                if err:
-                    lines["err"].feed(err)
+                        lines[stream].feed(rest)
+                else:
+                    lines[stream].feed(piece)
             for each in lines.values():
                 each.close()
         except Interrupted:
             if process is not None:
                 self._stop(execution, process)
             raise
-        return int(self._api.exec_inspect(execution)["ExitCode"])
+        return engine_exec.exit_code(self._api, execution)
 
     def remove(self, paths: list[str]) -> None:
-        self._api.exec_start(self._create(["rm", "-f", "--", *paths], {}, None))
+        """Remove files that may be there; what stayed would pass for this run's."""
+        code, said = engine_exec.execute(self._api, self._id, ["rm", "-f", "--", *paths])
+        if code:
+            raise AnsibleActionFail(f"files of an earlier run cannot be removed: {said.strip()}")
 
     def read(self, path: str) -> bytes | None:
         """Return the file's content, or None if it does not exist."""
-        execution = self._create(["cat", "--", path], {}, None)
-        content, _ = self._api.exec_start(execution, demux=True)
-        return (content or b"") if self._api.exec_inspect(execution)["ExitCode"] == 0 else None
-
-    def _create(self, command: list[str], env: dict[str, str], workdir: str | None) -> str:
-        created = self._api.exec_create(self._id, command, environment=env, workdir=workdir)
-        return str(created["Id"])
+        execution = engine_exec.create(self._api, self._id, ["cat", "--", path])
+        content = b"".join(
+            piece
+            for stream, piece in engine_exec.pieces(self._api, execution)
+            if stream == engine_exec.OUTPUT
+        )
+        return content if engine_exec.exit_code(self._api, execution) == 0 else None
 
     def _stop(self, execution: str, process: int) -> None:
         self._kill("INT", process)
@@ -149,7 +151,7 @@ class _Container:
         self._kill("KILL", process)
 
     def _kill(self, name: str, process: int) -> None:
-        self._api.exec_start(self._create(["sh", "-c", f"kill -{name} -{process}"], {}, None))
+        engine_exec.execute(self._api, self._id, ["sh", "-c", f"kill -{name} -{process}"])
 
 
 def _text(env: dict[str, Any]) -> dict[str, str]:

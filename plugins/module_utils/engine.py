@@ -7,11 +7,10 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from ansible import constants as C
 from ansible.errors import AnsibleLookupError
@@ -175,23 +174,3 @@ def client(timeout: float = 60, host: str = "") -> Iterator[docker.APIClient]:
     finally:
         if api is not None:
             api.close()
-
-
-def execute(
-    api: docker.APIClient,
-    container: str,
-    command: list[str],
-    user: str = "",
-    env: Mapping[str, Any] | None = None,
-) -> tuple[int, str]:
-    """Run a command in a container to its end.
-
-    :param user: the user inside, the container's own where empty.
-    :param env: added to the command's environment.
-    :returns: the exit code, and what it printed, errors among it.
-    :raises docker.errors.APIError: there is no such container, or it does not run.
-    """
-    environment = {key: str(value) for key, value in (env or {}).items()}
-    created = api.exec_create(container, command, user=user, environment=environment)
-    output = api.exec_start(created["Id"])
-    return int(api.exec_inspect(created["Id"])["ExitCode"]), output.decode(errors="replace")

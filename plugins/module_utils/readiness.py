@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import docker
-from ansible_collections.dashtam.stack.plugins.module_utils import engine
+from ansible_collections.dashtam.stack.plugins.module_utils import engine, engine_exec
 from ansible_collections.dashtam.stack.plugins.module_utils.quantities import started_seconds_ago
 from ansible_collections.dashtam.stack.plugins.module_utils.survey import carries
 from docker.errors import APIError, DockerException
@@ -19,7 +19,7 @@ def ask(client: docker.APIClient, name: str, question: dict[str, Any]) -> dict[s
     """Return ``rc`` (-1 where the container does not run) and ``output`` of a question."""
     try:
         user, environment = question.get("user", ""), question.get("environment")
-        code, output = engine.execute(client, name, question["command"], user, environment)
+        code, output = engine_exec.execute(client, name, question["command"], user, environment)
     except APIError as error:
         code, output = -1, error.explanation or str(error)
     return {"rc": code, "output": output}

@@ -17,6 +17,7 @@ from typing import Any
 import docker
 from docker.models.containers import Container
 
+from tests import inside
 from tests.by_path import ROOT
 from tests.provisioning.playbook import start
 
@@ -230,11 +231,10 @@ class Checkout:
         name = f"{self.instance}-{environment}-{service}"
         if containers.get(name, {"State": {"Status": ""}})["State"]["Status"] != "running":
             return {}
-        code, output = self.container(name).exec_run(
-            ["sh", "-c", command], user="postgres" if service == "postgres" else ""
+        user = "postgres" if service == "postgres" else ""
+        return dict.fromkeys(
+            inside.said(self.container(name), ["sh", "-c", command], user).splitlines(), True
         )
-        assert code == 0, output.decode()
-        return dict.fromkeys(output.decode().splitlines(), True)
 
     def database(self, environment: str, containers: dict[str, Any]) -> dict[str, bool]:
         psql = "psql -XqAt -v ON_ERROR_STOP=1 -U postgres"

@@ -9,6 +9,7 @@ import pytest
 from docker.models.containers import Container
 from docker.models.networks import Network
 
+from tests import inside
 from tests.check_mode.checkout import DATABASES, INSTANCE, Checkout, Look, Run, changes, differences
 
 # What brings an environment up, and nothing else.
@@ -59,9 +60,7 @@ class Environment:
         self.said("postgres", command, user="postgres")
 
     def said(self, service: str, command: list[str], user: str = "") -> str:
-        code, output = self.container(service).exec_run(command, user=user)
-        assert code == 0, output.decode()
-        return str(output.decode())
+        return inside.said(self.container(service), command, user)
 
     def look(self) -> Look:
         return self.checkout.look(self.name)

@@ -283,7 +283,7 @@ def follow(stream: Stream, board: Checkout, client: docker.APIClient) -> None:
         continue
     assert found["service"] == "redis"
     begun = time.monotonic()
-    client.exec_start(client.exec_create(ENDING, ["touch", "/tmp/end"])["Id"])
+    client.exec_start(client.exec_create(ENDING, ["touch", "/tmp/end"])["Id"], detach=True)
     while (found := stream.container(ENDING)) and found["state"] != "exited":
         continue
     assert found

@@ -14,7 +14,7 @@ import docker
 import pytest
 import yaml
 
-from tests import collection
+from tests import collection, inside
 from tests.by_path import ROOT
 
 pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="no make on this machine")
@@ -52,11 +52,9 @@ def answer(*arguments: str, **more: Any) -> Any:
 def run(container: str, *command: str, user: str = "") -> str:
     client = docker.from_env()
     try:
-        code, output = client.containers.get(container).exec_run(list(command), user=user)
+        return inside.said(client.containers.get(container), list(command), user).strip()
     finally:
         client.close()
-    assert code == 0, output.decode()
-    return str(output.decode().strip())
 
 
 def psql(statement: str, name: str = "data") -> str:

@@ -19,7 +19,7 @@ import yaml
 
 from tests.by_path import ROOT
 from tests.provisioning import playbook
-from tests.verify import hardening
+from tests.verify import confinement, hardening
 
 COPY = "dashtam_instance=watch dashtam_port_offset=590"
 DEV = ("-e", COPY, "playbooks/dev.yml")
@@ -113,7 +113,7 @@ def test_everything_is_watched_and_confined(up: str, http: httpx.Client) -> None
     assert value(http, 'pg_database_size_bytes{datname="dashtam"} > bool 0') == ["1"]
     # On a busy machine an exporter may have been late.
     until(lambda: firing(http) == set())
-    assert hardening.judge("dev", "watch") == (7 * hardening.CHECKS, 7 * hardening.CHECKS, [])
+    assert hardening.judge("dev", "watch") == (7 * confinement.CHECKS, 7 * confinement.CHECKS, [])
     assert "changed=0" in playbook.finish(playbook.start(*WATCHED))
 
 

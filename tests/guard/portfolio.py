@@ -17,6 +17,7 @@ from src.core.config import ConfigurationError, OwnerSettings
 from src.core.config import load as load_settings
 from src.core.init_db import init_db as initialise
 from src.core.schema.wait import DatabaseUnavailableError
+from tests import inside
 from tests.by_path import load
 from tests.guard.scratch import Database
 
@@ -72,17 +73,11 @@ class Portfolio:
 
     def psql(self, sql: str, database: str = NAME) -> str:
         command = ["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-c", sql]
-        code, output = self.database.server.container.exec_run(command, user="postgres")
-        assert code == 0, output.decode()
-        return str(output.decode().strip())
+        return inside.said(self.database.server.container, command, user="postgres").strip()
 
     def sh(self, script: str) -> bytes:
         """What a script prints, run as the administrator inside."""
-        code, output = self.database.server.container.exec_run(
-            ["sh", "-ec", script], user="postgres", demux=True
-        )
-        assert code == 0, output[1]
-        return bytes(output[0] or b"")
+        return inside.output(self.database.server.container, ["sh", "-ec", script], user="postgres")
 
     def dump(self, *options: str, source: str = NAME) -> Path:
         """By pg_dump itself; with the name of the portfolio, whichever database it is of."""

@@ -28,6 +28,7 @@ import docker
 from docker.models.containers import Container
 
 from src.models import metadata
+from tests import inside
 from tests.by_path import ROOT
 
 ROLE = ROOT / "roles" / "postgres" / "files"
@@ -145,8 +146,7 @@ class Server:
 
     def exec(self, command: list[str], environment: dict[str, str]) -> None:
         """Run a command inside, as the user whom PostgreSQL takes for its administrator."""
-        code, output = self.container.exec_run(command, user="postgres", environment=environment)
-        assert code == 0, output.decode()
+        inside.said(self.container, command, "postgres", environment)
 
 
 @dataclass
@@ -335,7 +335,7 @@ def _start(engine: docker.DockerClient, instance: str, settings: dict[str, str])
     )
     try:
         deadline = time.monotonic() + 60
-        while container.exec_run(["pg_isready", "-q", "-h", "127.0.0.1"]).exit_code:
+        while inside.run(container, ["pg_isready", "-q", "-h", "127.0.0.1"])[0]:
             container.reload()
             still = container.status == "running" and time.monotonic() < deadline
             assert still, container.logs(tail=20).decode()

@@ -9,6 +9,7 @@ import pytest
 from ansible_collections.dashtam.stack.plugins.module_utils import dump_files
 from ansible_collections.dashtam.stack.plugins.module_utils.dump_files import sums_of
 
+from tests import inside
 from tests.by_path import load
 from tests.guard.scratch import Server
 
@@ -43,9 +44,7 @@ ORDER BY 1, 2
 def psql(server: Server, sql: str, database: str = "postgres") -> str:
     """As the administrator inside the container, without a connection of ours that a swap would end."""
     command = ["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-c", sql]
-    code, output = server.container.exec_run(command, user="postgres")
-    assert code == 0, output.decode()
-    return str(output.decode().strip())
+    return inside.said(server.container, command, user="postgres").strip()
 
 
 def databases(server: Server) -> list[str]:

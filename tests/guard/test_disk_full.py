@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import docker
 import pytest
 
+from tests import inside
 from tests.by_path import ROOT
 from tests.guard.scratch import LABELS, PGDATA, Server, _image
 from tests.guard.test_interrupted_initdb import Data
@@ -78,8 +79,7 @@ def small() -> Iterator[tuple[Data, Callable[[int], None]]]:
 
     def leave(megabytes: int) -> None:
         fill = f"rm -f {PGDATA}/filler && fallocate -l {MEGABYTES - megabytes}M {PGDATA}/filler"
-        code, output = keeper.exec_run(["sh", "-c", fill], user="root")
-        assert code == 0, output.decode()
+        inside.said(keeper, ["sh", "-c", fill], user="root")
 
     leave(20)
     yield data, leave
@@ -114,13 +114,13 @@ def test_what_was_written_before_the_disk_was_full_stays(
             "INSERT INTO kept SELECT n, repeat(md5(random()::text), 30) FROM generate_series(1, 5000) AS n"
         )
         for _ in range(100):
-            code, output = container.exec_run([*PSQL, "-c", insert], user="postgres")
+            code, output = inside.run(container, [*PSQL, "-c", insert], user="postgres")
             if code:
                 break
             written += 5000
-        said = output.decode() + container.logs().decode()
+        printed = output + container.logs().decode()
         assert code, "the disk was never full"
-        assert NO_SPACE in said
+        assert NO_SPACE in printed
         assert written
         # A server whose log of transactions found no room has stopped, or is about to.
         leave(200)

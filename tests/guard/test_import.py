@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import inside
 from tests.guard.portfolio import AUDITED, CONTENT, FINGERPRINT, NAME, ROWS, Portfolio, archive, init_db
 from tests.guard.scratch import Server
 
@@ -126,4 +127,4 @@ def test_refused_and_nothing_is_touched(portfolio: Portfolio, kind: str) -> None
     with pytest.raises(archive.Problem, match=reason):
         imported(portfolio, path)
     assert portfolio.psql(FINGERPRINT) == before
-    assert portfolio.database.server.container.exec_run(f"ls {RAN}").exit_code != 0
+    assert inside.run(portfolio.database.server.container, ["ls", RAN])[0] != 0

@@ -16,6 +16,7 @@ import docker
 import pytest
 from docker.models.containers import Container
 
+from tests import inside
 from tests.guard.scratch import HBA, INITDB, LABELS, LIFETIME, PGDATA, ROLE, _image
 
 ADVICE = "To keep all rows: make upgrade-postgres"
@@ -99,14 +100,12 @@ class Data:
         try:
             deadline = time.monotonic() + 60
             query = ["psql", "-qAtX", "-U", "postgres", "-c", "SELECT datname FROM pg_database ORDER BY 1"]
-            while container.exec_run(["pg_isready", "-q", "-h", "127.0.0.1"]).exit_code:
+            while inside.run(container, ["pg_isready", "-q", "-h", "127.0.0.1"])[0]:
                 container.reload()
                 assert container.status == "running", container.logs().decode()
                 assert time.monotonic() < deadline, container.logs().decode()
                 time.sleep(0.1)
-            code, output = container.exec_run(query, user="postgres")
-            assert code == 0, output.decode()
-            return output.decode().split(), container.logs().decode()
+            return inside.said(container, query, user="postgres").split(), container.logs().decode()
         finally:
             container.remove(force=True)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from docker.models.containers import Container
 
+from tests import inside
 from tests.guard.test_interrupted_initdb import Data, data  # noqa: F401 - a fixture
 from tests.verify.rounds import rounds
 
@@ -17,15 +18,13 @@ PSQL = ["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-U", "postgres"]
 
 def ready(container: Container) -> None:
     deadline = time.monotonic() + 60
-    while container.exec_run(["pg_isready", "-q", "-h", "127.0.0.1"]).exit_code:
+    while inside.run(container, ["pg_isready", "-q", "-h", "127.0.0.1"])[0]:
         assert time.monotonic() < deadline, container.logs().decode()
         time.sleep(0.1)
 
 
 def query(container: Container, sql: str) -> str:
-    code, output = container.exec_run([*PSQL, "-c", sql], user="postgres")
-    assert code == 0, output.decode()
-    return str(output.decode().strip())
+    return inside.said(container, [*PSQL, "-c", sql], user="postgres").strip()
 
 
 def written_until_killed(container: Container, number: int, seconds: float) -> int:

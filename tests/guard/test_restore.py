@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.dashtam.stack.plugins.module_utils.dump_files import sums_of
 
+from tests import inside
 from tests.by_path import ROOT
 from tests.guard.bad_dumps import REASONS, REFUSED, flipped
 from tests.guard.portfolio import AUDITED, CONTENT, FINGERPRINT, NAME, ROWS, Portfolio, archive, init_db
@@ -55,13 +56,13 @@ ACCEPTED: dict[str, Callable[[Portfolio], Path]] = {
 def test_refused_and_nothing_is_touched(portfolio: Portfolio, kind: str) -> None:
     path = REFUSED[kind](portfolio)
     # Making such a dump has run the program, too.
-    portfolio.database.server.container.exec_run("rm -f /tmp/run-by-the-dump")
+    inside.said(portfolio.database.server.container, ["rm", "-f", "/tmp/run-by-the-dump"])
     before = portfolio.psql(FINGERPRINT)
     with pytest.raises(archive.Problem, match=r"\A[^\n]+\Z") as refused:
         portfolio.restore(path)
     assert re.search(REASONS.get(kind, ""), str(refused.value))
     assert portfolio.psql(FINGERPRINT) == before
-    assert portfolio.database.server.container.exec_run("ls /tmp/run-by-the-dump").exit_code != 0
+    assert inside.run(portfolio.database.server.container, ["ls", "/tmp/run-by-the-dump"])[0] != 0
 
 
 @pytest.mark.parametrize("kind", ACCEPTED)

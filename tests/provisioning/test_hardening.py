@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from tests.by_path import ROOT
-from tests.verify import hardening
+from tests.verify import confinement, hardening
 
 STATUS = "Name:\t{name}\nUid:\t999\t999\t999\t999\n{capabilities}NoNewPrivs:\t1\nSeccomp:\t2\n"
-CAPABILITIES = "".join(f"{name}:\t0000000000000000\n" for name in hardening.CAPABILITY_SETS)
+CAPABILITIES = "".join(f"{name}:\t0000000000000000\n" for name in confinement.CAPABILITY_SETS)
 PRINTED = f"""
 == 1
 {STATUS.format(name="docker-init", capabilities=CAPABILITIES)}
@@ -76,8 +76,8 @@ INSPECT: dict[str, Any] = {
 
 
 def failed(inspect: dict[str, Any], proc: dict[str, Any]) -> list[str]:
-    verdicts = hardening.checks(inspect, proc)
-    assert len(verdicts) == hardening.CHECKS
+    verdicts = confinement.checks(inspect, proc)
+    assert len(verdicts) == confinement.CHECKS
     assert all(bool(verdict.why) is not verdict.ok for verdict in verdicts)
     return [verdict.name for verdict in verdicts if not verdict.ok]
 
