@@ -18,15 +18,17 @@ name: snapshots
 short_description: Record, list and find dumps by a name
 description:
   - A snapshot is what the role C(backup) has written, C(<name>-<UTC time>.dump). Beside it is a C(.json) with
-    what it was taken of. The keys that its encrypted rows need are in one private file elsewhere, by the
-    dump's checksum, so that a rotation of secrets loses no snapshot and a copied dump carries no key.
-  - Nothing here asks a server. C(record) and C(prune) hold the lock that other changes hold.
+    what it was taken of. The keys that encrypted rows of dumps need are in one private file elsewhere, so
+    that a rotation of secrets loses no dump and a copied one carries no key.
+  - Keys stay when dumps are removed, as a copy of a dump may be anywhere. Dumps share keys, so there is one
+    more for each rotation; the newest 100 are kept.
+  - Nothing here asks a server. C(record) holds the lock that other changes hold.
 options:
   operation:
     description: >-
-      C(record) writes what belongs to O(file) and removes the oldest of its name, and their keys, until
-      O(keep) are left. C(list) returns all in O(directory). C(find) returns the one that O(name) means, the
-      newest of that name or the very file; C(keys) the keys of O(file).
+      C(record) writes what belongs to O(file) and removes the oldest of its name until O(keep) are left.
+      C(list) returns all in O(directory). C(find) returns the one that O(name) means, the newest of that name
+      or the very file; C(keys) all keys that a dump may need.
     type: str
     choices: [record, list, find, keys]
     required: true
@@ -43,7 +45,7 @@ options:
     description: The private file with the keys.
     type: str
   keys:
-    description: The keys of now.
+    description: The keys of now, separated by commas.
     type: str
     default: ""
   about:
@@ -72,7 +74,7 @@ file:
   description: The path that C(find) found, empty if there is none.
   type: str
 keys:
-  description: The keys, empty if none are known.
+  description: The keys, the newest first, separated by commas; empty if none are known.
   type: str
 """
 
@@ -80,8 +82,9 @@ NEEDED = {
     "record": ["file", "keys_file"],
     "list": ["directory"],
     "find": ["directory", "name"],
-    "keys": ["file", "keys_file"],
+    "keys": ["keys_file"],
 }
+KEYS_KEPT = 100
 STEM = re.compile(r"(?P<name>.+)-(?P<taken>\d{8}T\d{6}Z)")
 
 
@@ -91,12 +94,14 @@ def found_in(directory: Path) -> list[dict[str, Any]]:
     for path in directory.glob("*.dump") if directory.is_dir() else []:
         if not (match := STEM.fullmatch(path.stem)):
             continue
-        taken = datetime.strptime(match["taken"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-        snapshots.append(
-            {"name": match["name"], "stem": path.stem, "file": str(path), "taken": taken.isoformat()}
-            | {"age": int((now - taken).total_seconds()), "size": path.stat().st_size}
-            | _about(path)
-        )
+        try:
+            taken = datetime.strptime(match["taken"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            size = path.stat().st_size
+        except (ValueError, FileNotFoundError):
+            continue  # a name that only looks like one, a link to nowhere, or one that was just pruned
+        own = {"name": match["name"], "stem": path.stem, "file": str(path), "taken": taken.isoformat()}
+        own |= {"age": int((now - taken).total_seconds()), "size": size}
+        snapshots.append(own | _about(path) | own)
     snapshots.sort(key=lambda each: each["taken"], reverse=True)
     named: set[str] = set()
     for each in snapshots:
@@ -109,10 +114,10 @@ def found_in(directory: Path) -> list[dict[str, Any]]:
 
 def _about(path: Path) -> dict[str, Any]:
     try:
-        about: dict[str, Any] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return about
+    return about if isinstance(about, dict) else {}
 
 
 def meant(directory: Path, name: str) -> str:
@@ -123,17 +128,19 @@ def meant(directory: Path, name: str) -> str:
     return ""
 
 
-def _digest(file: Path) -> str:
-    sums = file.with_name(file.name + ".sha256")
-    return (sums.read_text(encoding="utf-8").split() or [""])[0] if sums.is_file() else ""
-
-
-def _known(keys_file: Path) -> dict[str, str]:
+def known_keys(keys_file: Path) -> list[str]:
+    """Return all keys that a dump may need, the newest first. Raises Problem if the file is damaged."""
     try:
-        known: dict[str, str] = json.loads(keys_file.read_text(encoding="utf-8"))
+        known = json.loads(keys_file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return {}
-    return known
+        return []
+    except ValueError:
+        known = None
+    # Before, the keys were those of each dump, by its checksum.
+    known = list(known.values())[::-1] if isinstance(known, dict) else known
+    if not isinstance(known, list) or not all(isinstance(each, str) for each in known):
+        raise Problem(f"{keys_file} is damaged: put a copy in its place, or remove it and lose its keys")
+    return [key for each in known for key in each.split(",")]
 
 
 def record(file: Path, keys_file: Path, keys: str, about: Mapping[str, Any]) -> None:
@@ -141,15 +148,14 @@ def record(file: Path, keys_file: Path, keys: str, about: Mapping[str, Any]) -> 
     private_files.write(file.with_suffix(".json"), json.dumps(about) + "\n")
     private_files.make_parents(keys_file.parent)
     with private_files.locked(keys_file.parent):
-        known = _known(keys_file) | {_digest(file): keys}
+        known = list(dict.fromkeys([*keys.split(","), *known_keys(keys_file)]))[:KEYS_KEPT]
         private_files.write(keys_file, json.dumps(known, indent=1) + "\n")
 
 
-def prune(file: Path, keep: int, keys_file: Path, spare: Path | None = None) -> list[str]:
-    """Remove the oldest dumps of the name that ``file`` has, and their keys; return what was removed.
+def prune(file: Path, keep: int, spare: Path | None = None) -> list[str]:
+    """Remove the oldest dumps of the name that ``file`` has; return what was removed.
 
     ``file`` is one of the ``keep`` that stay, whatever moment its name says: a clock may have been put back.
-    The keys of a dump that a person moved stay: it may come back.
 
     :param keep: how many stay; 0 for all.
     :param spare: a dump that stays in any case.
@@ -163,15 +169,9 @@ def prune(file: Path, keep: int, keys_file: Path, spare: Path | None = None) -> 
         if path != file and (other := STEM.fullmatch(path.stem)) and other["name"] == match["name"]
     )
     removed = [path for path in others[: max(len(others) - keep + 1, 0)] if not _same(path, spare)]
-    gone = {_digest(path) for path in removed}
     for path in removed:
         for each in (path, path.with_suffix(".json"), path.with_name(path.name + ".sha256")):
             each.unlink(missing_ok=True)
-    # Two dumps of the same data are the same.
-    if gone := gone - {_digest(path) for path in file.parent.glob("*.dump")}:
-        with private_files.locked(keys_file.parent):
-            known = {digest: keys for digest, keys in _known(keys_file).items() if digest not in gone}
-            private_files.write(keys_file, json.dumps(known, indent=1) + "\n")
     return [path.stem for path in removed]
 
 
@@ -197,14 +197,14 @@ class ActionModule(LocalAction):
             return {"snapshots": found_in(Path(args["directory"]))}
         if operation == "find":
             return {"file": meant(Path(args["directory"]), args["name"])}
-        file = Path(args["file"])
         if operation == "keys":
-            return {"keys": _known(Path(args["keys_file"])).get(_digest(file), "")}
+            return {"keys": ",".join(known_keys(Path(args["keys_file"])))}
         if self.dry_run:
             return {"skipped": True}
         with lock.exclusive(args["lock"]):
             # A symbolic link stays one: what it points to is replaced.
             keys_file = Path(os.path.realpath(args["keys_file"]))
+            file = Path(args["file"])
             record(file, keys_file, args["keys"], args["about"])
             spare = Path(args["spare"]) if args["spare"] else None
-            return {"changed": True, "removed": prune(file, args["keep"], keys_file, spare)}
+            return {"changed": True, "removed": prune(file, args["keep"], spare)}

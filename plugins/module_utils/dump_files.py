@@ -41,7 +41,7 @@ def dump(server: Server, database: str, folder: Path, name: str) -> dict[str, An
         if path.exists():
             raise Problem(f"{path} was written in this same second, and is kept; run this again")
         private_files.write(sums_of(path), f"{digest}  {path.name}\n")
-        path.hardlink_to(part)
+        private_files.publish(part, path)
     except BaseException:
         if not path.exists():
             sums_of(path).unlink(missing_ok=True)
@@ -62,7 +62,7 @@ def export(server: Server, database: str, path: Path) -> dict[str, Any]:
         with os.fdopen(descriptor, "w+b", buffering=0) as file:
             server.export(database, file)
             os.fsync(descriptor)
-        path.hardlink_to(part)
+        private_files.publish(part, path)
     finally:
         part.unlink(missing_ok=True)
     return {"file": str(path), "size": path.stat().st_size, "changed": True}

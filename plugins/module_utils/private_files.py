@@ -46,6 +46,21 @@ def write(path: Path, content: str | bytes, mode: int = PRIVATE_FILE) -> None:
         raise
 
 
+def publish(part: Path, path: Path) -> None:
+    """Give a file that is whole its name, by another one of which it goes on; none of that name is replaced.
+
+    :raises FileExistsError: there is one.
+    """
+    try:
+        path.hardlink_to(part)
+    except FileExistsError:
+        raise
+    except OSError:
+        # exFAT, and many a file system of a network, have no links.
+        path.touch(PRIVATE_FILE, exist_ok=False)
+        part.replace(path)
+
+
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Let one run at a time in. The lock is on the folder itself: it leaves no file, and a kill frees it."""
