@@ -7,7 +7,7 @@ from typing import Any
 
 import docker
 from ansible_collections.dashtam.stack.plugins.module_utils import engine, progress
-from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction
+from ansible_collections.dashtam.stack.plugins.module_utils.local_action import LocalAction, Problem
 from docker.errors import ImageNotFound
 
 DOCUMENTATION = """
@@ -63,6 +63,16 @@ def archive(api: docker.APIClient, references: list[str]) -> Iterator[bytes]:
         yield from answer.iter_content(CHUNK)
 
 
+def load(api: docker.APIClient, host: str, images: Iterator[bytes]) -> None:
+    """Load an archive. Raises Problem with the reason where the engine cannot, for which it answers with 200.
+
+    Its answer ends once all is loaded.
+    """
+    for told in api.load_image(images):
+        if error := told.get("error"):
+            raise Problem(f"{host} cannot load the images: {error.strip()}. Run this again.")
+
+
 class ActionModule(LocalAction):
     """Copy to one engine at a time."""
 
@@ -88,5 +98,10 @@ class ActionModule(LocalAction):
             missing = [reference for reference, image in ids.items() if not present(target, image)]
             if missing and not self.dry_run:
                 with progress.step("images", host, "copying"):
-                    target.load_image(archive(source, missing))
+                    load(target, host, archive(source, missing))
+                if lost := [reference for reference in missing if not present(target, ids[reference])]:
+                    raise Problem(
+                        f"{host} has loaded {lost[0]}, but does not know it by its id: all engines must keep "
+                        "images in a store of the same kind (docker info, Storage Driver)."
+                    )
         return missing
