@@ -148,9 +148,10 @@ def remembered(path: Path) -> Iterator[dict[str, tuple[str, int]]]:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         text = path.read_text(encoding="utf-8") if path.exists() else ""
         known = {}
-        for line in text.splitlines():
-            name, offset, key = line.split(" ", 2)
-            known[key] = (name, int(offset))
+        for number, line in enumerate(text.splitlines(), start=1):
+            if not (words := re.fullmatch(r"([a-z0-9-]+) (\d+) (.+)", line)):
+                raise InstanceError(f"{path}:{number}: not a line of name, offset and key; remove it")
+            known[words[3]] = (words[1], int(words[2]))
         before = dict(known)
         yield known
         if known != before:

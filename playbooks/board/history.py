@@ -27,7 +27,7 @@ def runs(count: int = KEPT, checkout: Path = CHECKOUT) -> list[Run]:
     """Return the last runs, the newest first. Raises HistoryError."""
     try:
         return read(checkout / PLACE, count)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, ValueError) as error:
         raise HistoryError(
             f"{PLACE} cannot be read: {error}. If that stays so, remove it: rm {PLACE}*"
         ) from None

@@ -58,8 +58,11 @@ def tool_url(found: dict[str, Any], beside: Iterable[dict[str, Any]], show: bool
         if URL.match(value)
     }
     for _, value in sorted(urls.items(), key=lambda each: (len(each[0]), each[0])):
-        parts = urlsplit(value)
-        port = _published(found, str(parts.port))
+        try:
+            parts = urlsplit(value)
+            port = _published(found, str(parts.port))
+        except ValueError:
+            continue  # a password with [ that was not encoded, or a port that is none
         if parts.hostname in names and port and not parts.scheme.startswith("http"):
             user = parts.netloc.rpartition("@")[0]
             user = user if show else user.partition(":")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 import subprocess
@@ -43,16 +44,19 @@ def _state(found: dict[str, Any]) -> str:
     )
 
 
+def _revision(checkout: Path) -> str | None:
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty"]
+    # A machine without git has other evidence.
+    with contextlib.suppress(OSError):
+        said = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - git, with no shell
+        return said.stdout.strip() or None
+    return None
+
+
 def _versions(client: docker.APIClient | None, checkout: Path) -> dict[str, Any]:
-    revision = subprocess.run(  # noqa: S603 - git, wherever it is
-        ["git", "-C", str(checkout), "describe", "--always", "--dirty"],  # noqa: S607
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     known = client.version() if client else {}
     return {
-        "checkout": revision.stdout.strip() or None,
+        "checkout": _revision(checkout),
         "ansible-core": ansible_version,
         "python": platform.python_version(),
         "system": platform.platform(),

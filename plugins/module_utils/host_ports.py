@@ -12,9 +12,18 @@ except ImportError:  # who holds a port stays unknown
     psutil = None
 
 
+def has_ipv6() -> bool:
+    """Say whether this machine's kernel speaks IPv6."""
+    with suppress(OSError), socket.socket(socket.AF_INET6):
+        return True
+    return False
+
+
 def taken(address: str, port: int) -> bool:
     """Say whether a server could not listen there now."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    if family == socket.AF_INET6 and not has_ipv6():
+        return False
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         # BSD and macOS let an exact address bind beside a wildcard listener, so a connection is tried first.
         target = "127.0.0.1" if address == "0.0.0.0" else address  # noqa: S104 - compared with, not listened on

@@ -15,6 +15,7 @@ import shutil
 import sys
 import threading
 import time
+import unicodedata
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,6 +60,16 @@ def is_live() -> bool:
         and os.environ.get("CI", "").lower() in ("", "0", "false")
         and not context.CLIARGS.get("step")
     )
+
+
+def cut(line: str, columns: int) -> str:
+    """Return what of a line fits; a log's East Asian letters and emoji have two columns each."""
+    width = 0
+    for place, letter in enumerate(line):
+        width += 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        if width > columns:
+            return line[:place]
+    return line
 
 
 class Screen:
@@ -186,7 +197,7 @@ class Screen:
             return []
         size = shutil.get_terminal_size()
         steps = self._shown()[: max(1, min(MOST_LINES, size.lines - 2))]
-        return [step.line[: size.columns - 1] for step in steps]
+        return [cut(step.line, size.columns - 1) for step in steps]
 
     def _draw(self) -> None:
         self._drawn = self._lines()

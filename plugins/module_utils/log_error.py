@@ -57,7 +57,8 @@ def end_of_log(client: docker.APIClient, name: str) -> End:
     :raises docker.errors.APIError: there is no such container, or its log cannot be read.
     """
     text = client.logs(name, tail=LINES, timestamps=True).decode(errors="replace")
-    stamped = [line.partition(" ") for line in text.splitlines() if " " in line]
+    # A line may hold what splitlines() takes for an end, such as the \r of a progress bar.
+    stamped = [line.partition(" ") for line in text.split("\n") if " " in line]
     lines = [line.rstrip() for _, _, line in stamped]
     last = next((line for line in reversed(lines) if line), "")
     if said := SAID.search(last):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
@@ -859,6 +860,20 @@ def test_a_port_on_which_connections_ended_a_moment_ago_is_free() -> None:
 
 def test_a_port_that_cannot_be_had_for_another_reason_is_not_taken(free_port: int) -> None:
     assert not host_ports.taken("192.0.2.1", free_port)  # documentation's, so nobody's
+
+
+def test_a_port_of_ipv6_is_free_on_a_machine_without_it(
+    free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = socket.socket
+
+    def without(family: int = socket.AF_INET, *more: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return own(family, *more)
+
+    monkeypatch.setattr(socket, "socket", without)
+    assert not host_ports.taken("::1", free_port)
 
 
 def test_a_connection_does_not_hold_the_port_it_comes_from() -> None:

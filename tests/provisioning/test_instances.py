@@ -192,3 +192,10 @@ def test_make_refuses_what_could_be_read_as_a_command(name: str, value: str, tmp
     assert (run.returncode, run.stdout, run.stderr.count("\n")) == (2, "", 1)
     assert f"*** {name}=" in run.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_line_is_named(repository: Repository) -> None:
+    (repository.folder / "env/.instances").write_text("feature 10 name:feature\nfeature ten\n")
+    said = repository.ask("feature", code=1)
+    assert said.endswith("/env/.instances:2: not a line of name, offset and key; remove it\n")
+    assert "Traceback" not in said
