@@ -122,8 +122,8 @@ def _remove(
     with ThreadPoolExecutor(max_workers=max(len(containers), 1)) as pool:
         list(pool.map(one, containers))
     for network in networks:
-        with progress.step("network", network["Name"], "removing", "removed"):
+        with suppress(NotFound), progress.step("network", network["Name"], "removing", "removed"):
             client.remove_network(network["Id"])
     for volume in volumes:
-        with progress.step("volume", volume["Name"], "removing", "removed"):
+        with suppress(NotFound), progress.step("volume", volume["Name"], "removing", "removed"):
             client.remove_volume(volume["Name"])
