@@ -1,73 +1,34 @@
-"""No playbook prints a secret: `python -m tests.canaries [INSTANCE PORT_OFFSET]`, half an hour.
+"""No playbook prints a secret, or leaves one behind: `python -m tests.canaries`, half an hour.
 
 Each secret of dev, test and ci is a canary in a copy of the checkout, with containers of its own. Every
-playbook runs at each verbosity, with --diff and with --check, and so do some runs that fail. Their output is
-searched for each canary: as it is, in base64, and encoded for URLs and JSON. The last line is
-`canaries: N of N`: so many were in use and are printed nowhere. Otherwise the exit code is 1.
+playbook runs at each verbosity, with --diff and with --check, and so do some runs that fail or whose
+processes are killed. Their output, and the files that they leave in Ansible's own folder, are searched for
+each canary: as it is, in base64, and encoded for URLs and JSON. The last line is `canaries: N of N`: so many
+were in use and are nowhere. Otherwise the exit code is 1. With names of modes, only these are tried:
+`python -m tests.canaries quiet -vvvvv killed`.
 """
 
+import argparse
 import base64
 import json
 import secrets
+import shutil
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from urllib.parse import quote
 
-from tests.by_path import ROOT, environment_variables
+import psutil
+
+from tests.by_path import environment_variables
+from tests.canary_runs import HEALED, KILLED, LIFE, MODES, SHORT_LIVES
 from tests.check_mode.checkout import Checkout, copied
 from tests.provisioning.playbook import start
 
 ENVIRONMENTS = ("dev", "test", "ci")
-OWN_INVENTORY = {"ci": ("-i", "inventories/ci")}
-MODES = {
-    "quiet": (),
-    "-v": ("-v",),
-    "-vvvvv": ("-vvvvv",),
-    "--diff": ("--diff",),
-    "--check": ("--check", "--diff", "-vvvvv"),
-}
-INIT = ("-e", '{"test_steps": ["init"]}')
-# In the order of a life. A playbook that is in no line is an error.
-LIFE: list[tuple[str, tuple[str, ...], int]] = [
-    *(("keys", ("--limit", one), 0) for one in ("dev", "test")),
-    ("certificates", (), 0),
-    ("engine", (), 0),
-    ("inventory", (), 0),
-    ("examples", ("-i", "inventories/dev", "-i", "inventories/test", "-i", "inventories/ci", "--check"), 0),
-    *(("plan", ("-e", f"plan_format={form}"), 0) for form in ("yaml", "json")),
-    ("plan", ("--limit", "dev", "-e", "plan_format=compose"), 0),
-    ("trust", (), 0),
-    ("dev", (), 0),
-    ("test", INIT, 0),
-    ("test", (*OWN_INVENTORY["ci"], *INIT), 0),
-    ("rotate", (), 0),
-    ("status", (), 0),
-    ("ls", (), 0),
-    ("shards", (), 2),
-    ("drift", (), 0),
-    # No copy is a git checkout. A stage would make this engine a Swarm: .ci/three-engines looks for secrets.
-    ("release", (), 2),
-    ("staging_plan", (), 0),
-    *(
-        (f"staging{verb}", (), 2)
-        for verb in ("", "_status", "_drift", "_rotate", "_backup", "_drill", "_restore", "_down")
-    ),
-    ("backup", (), 0),
-    ("seed", (), 0),
-    ("snapshot", ("-e", "snapshot_name=canaries"), 0),
-    ("snapshots", (), 0),
-    ("snapshot_restore", ("-e", "snapshot_name=canaries"), 0),
-    ("export", (), 0),
-    ("import", ("-e", "backup_source=backups/nowhere.sql"), 2),
-    ("reset", ("-e", "reset_confirm=dev"), 0),
-    ("upgrade_postgres", (), 0),
-    ("branch", ("-e", "dashtam_from=nowhere"), 2),
-    ("restore", ("--limit", "dev", "-e", "backup_source=backups/nowhere.dump"), 2),
-    ("dev", ("-e", "postgres_host_port=many"), 2),
-    ("dev", ("-e", json.dumps({"app_command": ["false"], "app_ready_timeout": 5})), 2),
-    ("down", ("--limit", "dev"), 0),
-    ("clean", ("--limit", "dev", "-e", "clean_backup=false", "-e", "clean_confirm=dev"), 0),
-]
 
 
 class LeakError(Exception):
@@ -101,14 +62,30 @@ def names() -> list[str]:
     return [*variables["keys_given"], "SCHWAB_API_KEY", "SCHWAB_API_SECRET", "SMTP_PASSWORD"]
 
 
-def play(checkout: Checkout, playbook: str, arguments: tuple[str, ...], code: int | None) -> str:
-    """What a run prints, which must end with that code."""
+def begin(checkout: Checkout, playbook: str, arguments: tuple[str, ...]) -> subprocess.Popen[str]:
+    """Start a run, whose own files are in a folder beside the checkout."""
     own = ("-e", f"dashtam_instance={checkout.instance}", "-e", f"dashtam_port_offset={checkout.port_offset}")
     folder = checkout.folder
-    collections = folder / "playbooks/collections"
-    process = start(
-        f"playbooks/{playbook}.yml", *own, *arguments, folder=folder, config=folder, collections=collections
+    return start(
+        f"playbooks/{playbook}.yml",
+        *own,
+        *arguments,
+        folder=folder,
+        config=folder,
+        collections=folder / "playbooks/collections",
+        ANSIBLE_HOME=str(home(checkout)),
+        ANSIBLE_REMOTE_TEMP=str(home(checkout) / "tmp"),
     )
+
+
+def home(checkout: Checkout) -> Path:
+    """Where Ansible keeps files, its modules' among them."""
+    return checkout.folder.parent / "ansible"
+
+
+def play(checkout: Checkout, playbook: str, arguments: tuple[str, ...], code: int | None) -> str:
+    """What a run prints, which must end with that code."""
+    process = begin(checkout, playbook, arguments)
     output, _ = process.communicate()
     if code is not None and process.returncode != code:
         sys.stdout.write(output[-3000:])
@@ -116,53 +93,101 @@ def play(checkout: Checkout, playbook: str, arguments: tuple[str, ...], code: in
     return output
 
 
+def cut_short(
+    checkout: Checkout, playbook: str, arguments: tuple[str, ...], seconds: float, whole: bool
+) -> str:
+    """What a run prints that is killed after some seconds, or whose workers are."""
+    process = begin(checkout, playbook, arguments)
+    with suppress(subprocess.TimeoutExpired):
+        return process.communicate(timeout=seconds)[0]
+    run = psutil.Process(process.pid)
+    for each in [run] if whole else run.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+    # Its workers have the pipe, too, and outlive it.
+    return process.communicate()[0]
+
+
+def runs(checkout: Checkout, mode: str) -> Iterator[tuple[str, str]]:
+    """Do all runs of a mode; yield what each is called, and what it printed."""
+    if mode == KILLED:
+        for playbook, arguments, seconds in SHORT_LIVES:
+            for whole in (True, False):
+                killed = (
+                    f"{playbook} {' '.join(arguments)}, {'' if whole else 'workers '}killed after {seconds} s"
+                )
+                yield killed, cut_short(checkout, playbook, (*arguments, "-vvvvv"), seconds, whole)
+    for playbook, arguments, code in HEALED if mode == KILLED else LIFE:
+        # What --check predicts of a run that fails differs from run to run.
+        expected = None if mode == "--check" else code
+        options = MODES.get(mode, ("-v",))
+        begun = time.monotonic()
+        output = play(checkout, playbook, (*arguments, *options), expected)
+        said = " ".join((playbook, *arguments, *options))
+        sys.stdout.write(f"{time.monotonic() - begun:5.1f} s  {said}\n")
+        sys.stdout.flush()
+        yield said, output
+
+
+def left(checkout: Checkout) -> str:
+    """What is in the files that runs have left."""
+    files = [path for path in home(checkout).rglob("*") if path.is_file()]
+    return "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in files)
+
+
 def in_use(checkout: Checkout, canaries: dict[tuple[str, str], str]) -> set[tuple[str, str]]:
-    """The canaries that the environments' apps have really been given."""
+    """The canaries that the environments' containers have really been given."""
     found = set()
     for environment in ENVIRONMENTS:
-        app = checkout.container(f"{checkout.instance}-{environment}-app")
-        given = dict(pair.split("=", 1) for pair in app.attrs["Config"]["Env"])
+        labels = [f"dashtam.instance={checkout.instance}", f"dashtam.environment={environment}"]
+        running = checkout.engine.containers.list(filters={"label": labels})
         # The password of the runtime role is in its URL alone.
-        values = "\n".join(given.values())
+        values = json.dumps([container.attrs["Config"]["Env"] for container in running])
         found |= {key for key, core in canaries.items() if key[0] == environment and core in values}
     return found
 
 
 def main() -> int:
     """Print a line for each run that shows a canary, and the result; an exit code."""
-    instance, offset = sys.argv[1:] or ("canaries", "700")
-    tested = {playbook for playbook, _, _ in LIFE}
-    if missing := {path.stem for path in (ROOT / "playbooks").glob("*.yml")} - tested:
-        sys.stdout.write(f"no run of {', '.join(sorted(missing))}: add it to tests/canaries.py\n")
-        return 1
+    parser = argparse.ArgumentParser(prog="python -m tests.canaries")
+    parser.add_argument("--instance", default="canaries")
+    parser.add_argument("--port-offset", type=int, default=700)
+    own, modes = parser.parse_known_args()
+    if set(modes) - {*MODES, KILLED}:
+        parser.error(f"{' '.join(modes)}: the modes are {', '.join([*MODES, KILLED])}")
     made = {(environment, name): canary(name) for environment in ENVIRONMENTS for name in names()}
     cores = {key: core for key, (_, core) in made.items()}
     marks = {key: traces(value, core) for key, (value, core) in made.items()}
-    printed: set[tuple[str, str]] = set()
+    shown: set[tuple[str, str]] = set()
     used: set[tuple[str, str]] = set()
-    with copied(*ENVIRONMENTS, instance=instance, port_offset=int(offset)) as checkout:
+    with copied(*ENVIRONMENTS, instance=own.instance, port_offset=own.port_offset) as checkout:
         for (environment, name), (value, _) in made.items():
             checkout.local(environment, **{name: "'" + value.replace("'", "''") + "'"})
-        for mode, options in MODES.items():
-            begun = time.monotonic()
-            for playbook, arguments, code in LIFE:
-                # What --check predicts of a run that fails differs from run to run.
-                output = play(checkout, playbook, (*arguments, *options), None if mode == "--check" else code)
-                shown = {key for key, texts in marks.items() if any(text in output for text in texts)}
-                for environment, name in sorted(shown):
-                    said = (
-                        f"{environment}: {name} is printed by {playbook} {' '.join((*arguments, *options))}"
-                    )
-                    sys.stdout.write(f"{said}\n")
-                printed |= shown
-                if playbook == "status" and mode != "--check":
+        # Of a stage, no more than the plan is tried.
+        shutil.copy(checkout.folder / "env/local.dev.yml", checkout.folder / "env/local.staging.yml")
+        for environment in ENVIRONMENTS:
+            checkout.local(environment, dashtam_services="[fake_schwab, monitoring]")
+
+        def search(text: str, where: str) -> None:
+            found = {key for key, texts in marks.items() if any(each in text for each in texts)}
+            for environment, name in sorted(found):
+                sys.stdout.write(f"{environment}: {name} is {where}\n")
+            shown.update(found)
+
+        for mode in modes or [*MODES, KILLED]:
+            begun, count = time.monotonic(), 0
+            for run, output in runs(checkout, mode):
+                count += 1
+                search(output, f"printed by {run}")
+                search(left(checkout), f"in a file in Ansible's folder after {run}")
+                if run.startswith("status") and mode != "--check":
                     used |= in_use(checkout, cores)
-            sys.stdout.write(f"{mode}: {len(LIFE)} runs in {time.monotonic() - begun:.0f} s\n")
+            sys.stdout.write(f"{mode}: {count} runs in {time.monotonic() - begun:.0f} s\n")
             sys.stdout.flush()
     for environment, name in sorted(made.keys() - used):
         sys.stdout.write(f"{environment}: {name} reached no container, so nothing is proven of it\n")
-    sys.stdout.write(f"canaries: {len(used - printed)} of {len(made)}\n")
-    return 0 if used - printed == made.keys() else 1
+    sys.stdout.write(f"canaries: {len(used - shown)} of {len(made)}\n")
+    return 0 if used - shown == made.keys() else 1
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from urllib.parse import quote
 import pytest
 
 from tests.by_path import ROOT
-from tests.canaries import LIFE, canary, names, traces
+from tests.canaries import canary, names, traces
+from tests.canary_runs import LIFE
 
 
 @pytest.mark.parametrize("name", ["POSTGRES_PASSWORD", "RELAY_TOKEN", "ENCRYPTION_KEY"])
