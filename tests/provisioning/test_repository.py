@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,14 @@ def test_what_a_command_in_a_container_prints_is_read_whole() -> None:
         if re.search(r"\.exec_(run|start)\(", line) and "detach=True" not in line
     }
     assert found == {"tests/guard/test_engine_exec.py"}
+
+
+def test_programs_in_python_without_an_ending_are_linted() -> None:
+    plain = [path for path in tracked() if not path.suffix]
+    programs = {str(path.relative_to(ROOT)) for path in plain if re.match(rb"#!.*python", path.read_bytes())}
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]
+    assert programs, "they are found"
+    assert programs <= set(settings["extend-include"])
 
 
 CODE_SPAN = re.compile(r"`([\w./-]+)`")
