@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.dashtam.stack.plugins.filter.container_drift import env_drift
@@ -119,11 +119,14 @@ def _tasks(service: dict[str, Any]) -> Difference | None:
     return _difference("tasks", declared, redacted(running.rstrip("."), {}), note=WAITED_FOR)
 
 
-def service_drift(results: list[dict[str, Any]], found: list[dict[str, Any]]) -> list[Difference]:
+def service_drift(
+    results: list[dict[str, Any]], found: list[dict[str, Any]], removable: Sequence[str] = ()
+) -> list[Difference]:
     """Return how services differ.
 
     :param results: of docker_swarm_service in a loop over its parameters, predicted and with differences.
     :param found: what the lookup ``swarm_services`` returned of all services that carry our labels.
+    :param removable: names of those that the next run removes if they are not declared.
     :returns: dicts with ``object`` (the service), ``what``, ``declared`` and ``running``, secrets masked;
         with ``note`` where the next run does not repair it by itself.
     """
@@ -142,10 +145,9 @@ def service_drift(results: list[dict[str, Any]], found: list[dict[str, Any]]) ->
             told.append(tasks)
         differences += [{"object": name, **one} for one in told]
     declared = {result["item"]["name"] for result in results}
-    differences += [
-        {"object": name, **_difference("service", "none", "present", note=LEFT_ALONE)}
-        for name in sorted(has.keys() - declared)
-    ]
+    for name in sorted(has.keys() - declared):
+        more = {} if name in removable else {"note": LEFT_ALONE}
+        differences.append({"object": name, **_difference("service", "none", "present", **more)})
     return differences
 
 

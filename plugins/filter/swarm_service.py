@@ -111,6 +111,14 @@ def _publish(spec: dict[str, Any]) -> list[dict[str, Any]]:
     return ports
 
 
+def _literal(value: str) -> str:
+    """Return a value that the engine leaves as it is: in a service's environment it expands templates of Go.
+
+    https://docs.docker.com/reference/cli/docker/service/create/#create-services-using-templates
+    """
+    return value.replace("{{", '{{"{{"}}')
+
+
 def _parameters(entry: dict[str, Any], prefix: str, versions: dict[str, dict[str, str]]) -> dict[str, Any]:
     spec, mode = entry["container"], entry.get("mode", "replicated")
     job, image = mode.endswith("-job"), entry.get("image") or spec["image"]
@@ -121,7 +129,7 @@ def _parameters(entry: dict[str, Any], prefix: str, versions: dict[str, dict[str
         "args": _arguments(spec),
         "user": str(spec.get("user") or ""),
         "working_dir": spec.get("working_dir"),
-        "env": {name: str(value) for name, value in spec["env"].items() if name not in hidden},
+        "env": {name: _literal(str(value)) for name, value in spec["env"].items() if name not in hidden},
         "secrets": _secret_files(spec, prefix, versions),
         "labels": spec["labels"] | {"image": spec["image"]},
         "container_labels": spec["labels"],

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
-# DB_PASSWORD, requirepass, masterauth, CLIENT_SECRET, ACCESS_TOKEN, API_KEY, KEYS. TLS_KEY_FILE is a path,
-# TOKEN_URL an address and ACCESS_TOKEN_MINUTES a number.
-SECRET = re.compile(r"pass|secret|credential|auth$|tokens?$|(^|[_-]|api)keys?$", re.IGNORECASE)
+# DB_PASSWORD, requirepass, masterauth, CLIENT_SECRET, ACCESS_TOKEN, API_KEY, KEYS. TLS_KEY_FILE and
+# DB_PASSWORD_FILE are paths, TOKEN_URL is an address and ACCESS_TOKEN_MINUTES a number.
+SECRET = re.compile(
+    r"^(?!.*_FILE$).*(pass|secret|credential|auth$|tokens?$|(^|[_-]|api)keys?$)", re.IGNORECASE
+)
 # Up to the last @: a password may hold one.
 URL_PASSWORD = re.compile(r"(://[^:/@\s]*:)(.*)@")
 # What a link or a header hands over, of which no environment knows: mailed links, codes of OAuth, our API's

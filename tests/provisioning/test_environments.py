@@ -497,11 +497,58 @@ def test_a_dashboard_without_prometheus_is_refused() -> None:
     assert "dashtam_services: grafana shows what Prometheus has counted. Add monitoring to it." in said
 
 
-def test_a_stage_refuses_the_services_that_it_cannot_run() -> None:
-    on = json.dumps({"dashtam_services": ["monitoring", "grafana"]})
-    process = playbook.start("-i", "inventories/staging", "playbooks/staging.yml", "--check", "-e", on)
-    said = playbook.finish(process, 2)
-    assert "dashtam_services: monitoring, grafana cannot run on a Swarm. Remove it from the settings" in said
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"dashtam_services": ["monitoring", "grafana"]},
+            "dashtam_services: grafana does not run on a Swarm. Remove",
+        ),
+        (
+            {"dashtam_services": "fake_schwab"},
+            "dashtam_services: fake_schwab does not run on a Swarm. Remove",
+        ),
+        ({"prometheus_host_port": 9090}, "prometheus_host_port: a Swarm would publish it on all addresses"),
+    ],
+)
+def test_a_stage_refuses_what_it_cannot_keep_to_itself(given: dict[str, object], said: str) -> None:
+    arguments = ("-i", "inventories/staging", "playbooks/staging_plan.yml", "-e", json.dumps(given))
+    assert said in playbook.finish(playbook.start(*arguments), 2)
+
+
+def test_a_stage_is_watched_from_inside_and_the_passwords_are_files(tmp_path: Path) -> None:
+    checkout = clean_plan.clone(tmp_path)
+
+    def services(*given: str) -> dict[str, Any]:
+        values = json.dumps({"plan_format": "json", "dashtam_services": given})
+        (stage,) = json.loads(clean_plan.show_staging(checkout, "-e", values)).values()
+        return {name.removeprefix("dashtam-staging-"): one for name, one in stage["services"].items()}
+
+    plain, watched = services(), services("monitoring")
+    parts = {name: watched[name] for name in watched.keys() - plain.keys()}
+    assert parts.keys() == {"prometheus", "postgres-exporter", "redis-exporter"}
+    for part in parts.values():
+        assert part["publish"] == []
+        assert part["placement"] == {"constraints": ["node.labels.data == true"]}
+        assert part["user"] == watched["app"]["user"]
+    env = {name: part["env"] for name, part in parts.items()}
+    assert "password" not in json.dumps(env["prometheus"]).lower()
+    assert (
+        "make staging-status, then docker service logs dashtam-staging-app"
+        in env["prometheus"]["PROMETHEUS_ALERTS"]
+    )
+    (app, *_) = json.loads(env["prometheus"]["PROMETHEUS_CONFIG"])["scrape_configs"]
+    assert [one["names"] for one in app["dns_sd_configs"]] == [["app."]]
+    for name, file, variable in (
+        ("postgres-exporter", "DATA_SOURCE_PASS", "DATA_SOURCE_PASS_FILE"),
+        ("redis-exporter", "REDIS_MONITOR_PASSWORDS", "REDIS_PASSWORD_FILE"),
+    ):
+        assert env[name][variable] == f"/run/secrets/{file}"
+        assert file in parts[name]["secrets"]
+        assert "MONITOR-PASSWORD" not in json.dumps(parts[name])
+    assert watched["app"]["env"]["METRICS_PORT"] == "9100"
+    assert "monitor" in watched["redis"]["env"]["REDIS_RULES"]
+    assert watched["balancer"] == plain["balancer"]
 
 
 def test_traces_go_where_a_person_says_and_nowhere_else(declared: Declared, tmp_path: Path) -> None:

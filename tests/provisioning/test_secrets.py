@@ -29,7 +29,15 @@ def test_secrets(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["TLS_KEY_FILE", "SCHWAB_TOKEN_URL", "ACCESS_TOKEN_MINUTES", "MONKEY", "DATABASE_URL", "maxmemory"],
+    [
+        "TLS_KEY_FILE",
+        "DB_PASSWORD_FILE",
+        "SCHWAB_TOKEN_URL",
+        "ACCESS_TOKEN_MINUTES",
+        "MONKEY",
+        "DATABASE_URL",
+        "maxmemory",
+    ],
 )
 def test_what_may_be_shown(name: str) -> None:
     assert not secrets.is_secret(name)

@@ -79,6 +79,11 @@ def test_a_service_that_is_missing_and_one_too_many() -> None:
     ]
 
 
+def test_one_too_many_that_the_next_run_removes() -> None:
+    (told,) = drift.service_drift([], [service(name="shop-mail")], ["shop-mail"])
+    assert told == {"object": "shop-mail", "what": "service", "declared": "none", "running": "present"}
+
+
 def test_a_task_that_does_not_run() -> None:
     stopped = service(
         state="waiting", running=1, reason="1 of 2 tasks run: pending", last_error="no suitable node"

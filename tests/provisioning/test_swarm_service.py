@@ -108,6 +108,12 @@ def test_secrets_are_files_of_the_user_and_in_no_environment() -> None:
     assert "pässword" not in str(made)
 
 
+def test_a_value_that_looks_like_a_template_stays_as_it_is() -> None:
+    # The engine expands templates of Go in a service's environment, and starts no task if it cannot.
+    made = service(env={"RULES": "{{ $value }} of {{$labels.route}}"})
+    assert made["env"] == {"RULES": '{{"{{"}} $value }} of {{"{{"}}$labels.route}}'}
+
+
 def test_a_user_by_name_can_read_what_the_container_has() -> None:
     assert {(one["uid"], one["gid"], one["mode"]) for one in service(user="redis")["secrets"]} == {
         ("0", "0", 0o444)
