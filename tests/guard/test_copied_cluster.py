@@ -10,6 +10,7 @@ import docker
 import pytest
 from docker.models.containers import Container
 
+from tests import inside
 from tests.by_path import ROOT
 from tests.guard.scratch import INITDB, LABELS, LIFETIME, _image
 
@@ -22,9 +23,7 @@ Start = Callable[..., Container]
 
 def ask(container: Container, *command: str) -> str:
     """What a command prints that the server's user runs."""
-    code, output = container.exec_run(list(command), user="postgres", environment={"LC_ALL": "C"})
-    assert code == 0, output.decode()
-    return str(output.decode())
+    return inside.said(container, ["env", "LC_ALL=C", *command], "postgres")
 
 
 def control(container: Container, name: str) -> str:
@@ -50,7 +49,7 @@ def start() -> Iterator[Start]:
         )
         servers.append(container)
         deadline = time.monotonic() + 60
-        while container.exec_run(["pg_isready", "-q", "-h", "127.0.0.1"]).exit_code:
+        while inside.run(container, ["pg_isready", "-q", "-h", "127.0.0.1"])[0]:
             container.reload()
             still = container.status == "running" and time.monotonic() < deadline
             assert still, container.logs().decode()
@@ -100,4 +99,4 @@ def test_a_password_is_the_administrators(start: Start) -> None:
     login = ["psql", "-XAt", "-c", "SELECT 1", "postgresql://postgres:of-a-scratch-server@127.0.0.1/postgres"]
     assert ask(server, *login) == "1\n"
     wrong = login[-1].replace("of-a", "not-of-a")
-    assert server.exec_run([*login[:-1], wrong]).exit_code == 2
+    assert inside.run(server, [*login[:-1], wrong], "postgres")[0] == 2
