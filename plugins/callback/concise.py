@@ -7,7 +7,8 @@ task that changed something, the slowest step and the total time.
 
 The default callback prints a failed task's message with its origin in our source, and again inside the
 result. Whoever mistyped a port needs the message. Anything but a plain message (a module's stderr, a failed
-loop) is left to the default callback, and so is everything at `-v`, where all tasks are shown.
+loop) is left to the default callback, and so is everything at `-v`, where all tasks are shown. Of a failure
+that a `rescue` turns into a message of its own, the reason is printed, and the end of a program's output.
 
 A host is called what its variable `concise_label` says, if it has one: an inventory's host stands for every
 instance of an environment.
@@ -53,14 +54,30 @@ SPOKEN = {
 
 SAY = "dashtam.stack.say"
 # It reads what a person types; a line that is drawn again and again would run into that.
-ASKS = {"ansible.builtin.pause", "pause"}
+ASKS = {"ansible.builtin.pause", "pause", "dashtam.stack.confirm"}
+# Lines of a program's output that a failure needs to be understood.
+LAST_LINES = 10
 
 
 def _is_rescued(task: Task) -> bool:
-    block = task._parent
-    while block and not getattr(block, "rescue", None):
-        block = block._parent
-    return bool(block)
+    """Say whether a rescue follows where this task fails. One that is in a rescue has none of its own."""
+    inner, outer = task, task._parent
+    while outer:
+        if getattr(outer, "rescue", None) and inner._uuid in {each._uuid for each in outer.block}:
+            return True
+        inner, outer = outer, outer._parent
+    return False
+
+
+def _is_spoken(task: Task) -> bool:
+    return task.action in SPOKEN or task.action.startswith("dashtam.stack.")
+
+
+def _reason(result: dict[str, Any]) -> str:
+    """Return a failure's message, and the end of what its program has written."""
+    written = next(filter(None, (result.get(each) for each in ("stderr", "module_stderr", "stdout"))), "")
+    lines = [str(result.get("msg") or "It gives no reason.").strip()]
+    return "\n  ".join(lines + [line for line in str(written).splitlines() if line.strip()][-LAST_LINES:])
 
 
 class CallbackModule(Default):
@@ -135,8 +152,10 @@ class CallbackModule(Default):
             super().v2_runner_item_on_ok(result)
 
     def v2_runner_item_on_failed(self, result: CallbackTaskResult) -> None:
-        """Print what failed, unless a rescue says it without the secrets."""
-        if "censored" not in result.result or not _is_rescued(result.task) or self._verbose:
+        """Print what failed, briefly where a rescue says what follows from it."""
+        if _is_rescued(result.task) and not self._verbose:
+            self._say_reason(result)
+        else:
             super().v2_runner_item_on_failed(result)
 
     def v2_runner_on_skipped(self, result: CallbackTaskResult) -> None:
@@ -212,16 +231,30 @@ class CallbackModule(Default):
     def v2_runner_on_failed(self, result: CallbackTaskResult, ignore_errors: bool = False) -> None:
         """Say a refusal once; hand everything else to the default callback."""
         self._ended(result)
-        spoken = result.task.action in SPOKEN or result.task.action.startswith("dashtam.stack.")
+        spoken = _is_spoken(result.task)
         message = result.result.get("msg")
         if "process_exit_code" in result.result and not self._verbose:
             return  # the tasks before it have shown what it is about
-        if "censored" in result.result and _is_rescued(result.task) and not self._verbose:
-            return  # what went wrong is in the rescue's own message, without the secrets
         if ignore_errors and self._answer_only:
+            return
+        if _is_rescued(result.task) and not ignore_errors and not self._verbose:
+            if not result.task.loop:
+                self._say_reason(result)
             return
         if not spoken or ignore_errors or self._verbose or not isinstance(message, str) or result.task.loop:
             super().v2_runner_on_failed(result, ignore_errors)
             return
-        lines = f"\n{self.host_label(result)}: {message.strip()}"
-        self._display.display(lines, color=C.COLOR_ERROR, stderr=self.get_option("display_failed_stderr"))
+        self._display_failure(f"{self.host_label(result)}: {message.strip()}")
+
+    def _say_reason(self, result: CallbackTaskResult) -> None:
+        # What is censored is in the rescue's own message, without the secrets.
+        if "censored" not in result.result:
+            said = str(result.result.get("msg")).strip()
+            if not _is_spoken(result.task):
+                said = f"{self._title(result.task)}: {_reason(result.result)}"
+            self._display_failure(f"{self.host_label(result)}: {said}")
+
+    def _display_failure(self, text: str) -> None:
+        self._display.display(
+            f"\n{text}", color=C.COLOR_ERROR, stderr=self.get_option("display_failed_stderr")
+        )

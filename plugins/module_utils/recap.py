@@ -1,15 +1,15 @@
-"""The end of a run's output: a line for each host, as Ansible's own callbacks write it."""
+"""The end of a run's output: a short line for each host."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from ansible.executor.stats import AggregateStats
-from ansible.utils.color import colorize, hostcolor
 
-# In the order of Ansible's own recap, with the names that it shows.
-COUNTS = {"ok": "ok", "changed": "changed", "unreachable": "unreachable", "failures": "failed"}
-COUNTS |= {name: name for name in ("skipped", "rescued", "ignored")}
+# What Ansible's own recap calls them, for programs that read `changed=0` there. Skipped tasks concern nobody.
+COUNTS = {"ok": "ok", "changed": "changed", "failures": "failed"}
+# Said only if there are any.
+RARE = {"unreachable": "unreachable", "rescued": "rescued", "ignored": "ignored"}
 
 
 def hosts(stats: AggregateStats) -> list[str]:
@@ -29,8 +29,6 @@ def lines(stats: AggregateStats) -> Iterator[tuple[str, bool]]:
     yield "", False
     for host in hosts(stats):
         counts = stats.summarize(host)
-        said = " ".join(colorize(shown, counts[name], None) for name, shown in COUNTS.items())
-        yield (
-            f"{hostcolor(host, counts, False)} : {said}",
-            bool(counts["failures"] + counts["unreachable"]),
-        )
+        shown = COUNTS | {name: said for name, said in RARE.items() if counts[name]}
+        said = " ".join(f"{said}={counts[name]}" for name, said in shown.items())
+        yield f"{host}: {said}", bool(counts["failures"] + counts["unreachable"])

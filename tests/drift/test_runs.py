@@ -94,8 +94,10 @@ def test_a_persons_own_tasks_run_once_all_is_ready() -> None:
             yaml.safe_dump([*tasks, {"name": "Fail", "ansible.builtin.fail": {"msg": "on purpose"}}])
         )
         said = playbook.finish(playbook.start(*DEV), 2)
-        reason = "a task of env/local.dev.runs.tasks.yml failed: Fail: on purpose"
-        assert f"runs-dev: The environment is up, but {reason}\n" in said
+        assert (
+            "\nruns-dev: on purpose\n\nruns-dev: The environment is up, but a task of"
+            " env/local.dev.runs.tasks.yml failed: Fail; the reason is above.\n" in said
+        )
         path.write_text("- name: Ask\n  ansible.builtin.comand: true\n")
         said = playbook.finish(playbook.start(*DEV), 2)
         (line,) = (line for line in said.splitlines() if "comand" in line)

@@ -17,6 +17,7 @@ def start(
     config: Path = ROOT,
     collections: Path = COLLECTIONS,
     stderr: int = subprocess.STDOUT,
+    stdin: int | None = None,
     umask: int = -1,
     **environment: str,
 ) -> subprocess.Popen[str]:
@@ -30,6 +31,7 @@ def start(
         [COMMAND, *arguments],
         cwd=folder,
         env=os.environ | settings | environment,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=stderr,
         text=True,

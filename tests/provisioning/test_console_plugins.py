@@ -51,7 +51,7 @@ def end(code: int | str) -> dict[str, Any]:
 
 def shown(output: str) -> list[str]:
     """What a play printed besides the recap."""
-    return output.split("\n\nlocalhost  ")[0].splitlines()
+    return output.split("\n\nlocalhost: ok=")[0].splitlines()
 
 
 @pytest.mark.parametrize("code", [0, 4, 137])
@@ -60,7 +60,7 @@ def test_the_text_is_printed_as_it_is_and_the_plays_code_becomes_the_exit_code(
 ) -> None:
     output = play(tmp_path, [TELL, end(code)], code=code)
     assert shown(output) == ['curl "https://localhost:8000/ready"', "", r"  a\b 2 ü"]
-    assert re.search(r"\nlocalhost +: ok=\d +changed=0 ", output)
+    assert re.search(r"\nlocalhost: ok=\d changed=0 failed=[01]\n", output)
     assert not re.search("ERROR|PLAY|TASK", output)
 
 
@@ -155,6 +155,38 @@ def test_a_censored_failure_is_said_by_its_rescue_alone(tmp_path: Path) -> None:
     assert "censored" in play(alone, [secret], code=2)
 
 
+def test_a_rescued_failure_is_its_reason_and_the_end_of_what_was_written(tmp_path: Path) -> None:
+    script = "echo begun; seq 20 >&2; exit 3"
+    broken = {"name": "Seed", "ansible.builtin.command": {"argv": ["sh", "-c", script]}}
+    undefined = {"name": "Look", "ansible.builtin.debug": {"msg": "{{ nowhere }}"}}
+    loop = {"name": "Each", "ansible.builtin.command": "ls /nowhere/{{ item }}", "loop": ["a", "b"]}
+    more = tmp_path / "more.yml"
+    more.write_text(json.dumps([loop]))
+    include = {"name": "More", "ansible.builtin.include_tasks": str(more)}
+    tries = [
+        {"name": "Try", "block": [task], "rescue": [TELL]} for task in (broken, FAIL, undefined, include)
+    ]
+    output = play(tmp_path, tries)
+    lines = [f"  {number}" for number in range(11, 21)]
+    told = "\n".join(TEXT).replace("{{ 1 + 1 }}", "2")
+    failed, refused, looked, each, rest = output.split(f"{told}\n")
+    assert failed.splitlines() == ["", "localhost: Seed: non-zero return code", *lines]
+    assert refused == "\nlocalhost: no\n"
+    assert re.fullmatch(r"\nlocalhost: Look: .*'nowhere' is undefined\n", looked)
+    assert re.findall("^  ls: .*$", each, re.MULTILINE) == [
+        f"  ls: cannot access '/nowhere/{name}': No such file or directory" for name in "ab"
+    ]
+    assert rest.startswith("\nlocalhost: ok=")
+    assert not re.search(r"ERROR|Origin|fatal|failed:", output)
+    # All of it at -v.
+    assert "stderr_lines" in play(tmp_path, tries, "-v")
+
+
+def test_what_fails_in_a_rescue_is_a_failure_like_any_other(tmp_path: Path) -> None:
+    secret = FAIL | {"no_log": True}
+    assert "censored" in play(tmp_path, [{"block": [FAIL], "rescue": [secret]}], code=2)
+
+
 def test_a_code_for_all_hosts_of_a_play(tmp_path: Path) -> None:
     play(tmp_path, [end(3) | {"run_once": True}], "-i", "a,b,", "--limit", "!localhost", code=3)
 
@@ -215,7 +247,7 @@ def test_lines_and_recap_call_a_host_by_its_label(tmp_path: Path) -> None:
     assert "fatal: [first-dev]" in output
     assert "changed: [second-dev] Name\n" in output
     assert "\nsecond-dev: no\n" in output
-    assert re.search(r"^second-dev +: ok=2", output, re.MULTILINE)
+    assert re.search(r"^second-dev: ok=2 changed=1 failed=1 ignored=1$", output, re.MULTILINE)
     assert "localhost" not in output
 
 

@@ -59,7 +59,7 @@ def start(folder: Path, tasks: list[dict[str, Any]], **variables: Any) -> str:
     return str(path)
 
 
-def terminal(path: str, *arguments: str, typed: bytes = b"", **environment: str) -> str:
+def terminal(path: str, *arguments: str, typed: bytes = b"", code: int = 0, **environment: str) -> str:
     """Run a play in a terminal of 80 columns; return every byte that it was sent."""
     ours, theirs = pty.openpty()
     command = [playbook.COMMAND, *playbook.HERE, path, *arguments]
@@ -87,7 +87,7 @@ def terminal(path: str, *arguments: str, typed: bytes = b"", **environment: str)
                     typed = b""
         limit.cancel()
     os.close(ours)
-    assert process.returncode == 0, sent.decode()
+    assert process.returncode == code, sent.decode()
     return sent.decode()
 
 
@@ -125,8 +125,7 @@ def test_a_terminal_shows_what_is_under_way_and_keeps_what_was_done(tmp_path: Pa
         "changed: [localhost] Take a while (N s)",
         "changed: [localhost] Change",
         "  image shop/app: built (N s)",
-        "localhost                  : ok=3    changed=3    unreachable=0    failed=0    skipped=0    "
-        "rescued=0    ignored=0",
+        "localhost: ok=3 changed=3 failed=0",
         "N s, of which N s: Take a while",
     ]
 
@@ -166,6 +165,49 @@ def test_nothing_is_drawn_where_a_person_types(tmp_path: Path) -> None:
     sent = terminal(start(tmp_path, [ask, say]), typed=b"dev\r")
     assert "\x1b[1A" not in sent
     assert "It is dev." in sent
+
+
+CONFIRM = {
+    "name": "Ask",
+    "dashtam.stack.confirm": {
+        "question": "Name what goes",
+        "word": "dev",
+        "otherwise": "Nothing was removed",
+        "unattended": "make clean LIMIT=dev",
+    },
+}
+REMOVED = {"name": "Say", "dashtam.stack.say": {"text": "It is gone."}}
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "line"),
+    [
+        (b"dev\r", 0, "It is gone."),
+        (b" dve\r", 2, "localhost: Nothing was removed: 'dev' was not typed."),
+        (b"\x03", 2, "localhost: Nothing was removed: the question was interrupted."),
+    ],
+)
+def test_a_word_is_asked_for_in_one_line(tmp_path: Path, typed: bytes, code: int, line: str) -> None:
+    sent = terminal(start(tmp_path, [CONFIRM, REMOVED]), typed=typed, code=code, NO_COLOR="1")
+    question, *answered = left(sent)
+    assert question == "Name what goes:"
+    # What was typed is taken off the screen by Ansible, with sequences of its own.
+    assert [each for each in answered if each.endswith(line)]
+    assert ("It is gone." in sent) == (code == 0)
+
+
+@pytest.mark.parametrize(("given", "code"), [(None, 2), ("", 2), ("dev", 0)])
+def test_without_a_terminal_the_word_is_given_or_the_line_says_how(
+    tmp_path: Path, given: str | None, code: int
+) -> None:
+    arguments = CONFIRM["dashtam.stack.confirm"] | {"given": "{{ answer | default(omit) }}"}
+    path = start(tmp_path, [CONFIRM | {"dashtam.stack.confirm": arguments}, REMOVED])
+    answer = () if given is None else ("-e", json.dumps({"answer": given}))
+    output = playbook.finish(playbook.start(*playbook.HERE, path, *answer, stdin=subprocess.DEVNULL), code)
+    advice = " Without a terminal: make clean LIMIT=dev" if given is None else ""
+    refusal = f"localhost: Nothing was removed: 'dev' was not typed.{advice}"
+    assert output.split("\n\n")[0].strip() == ("It is gone." if code == 0 else refusal)
+    assert "WARNING" not in output
 
 
 def test_without_a_terminal_a_line_breaks_a_silence_of_15_s(tmp_path: Path) -> None:
