@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ansible_collections.dashtam.stack.plugins.module_utils import ready_times
 from ansible_collections.dashtam.stack.plugins.module_utils.container_parts import bound
 from ansible_collections.dashtam.stack.plugins.module_utils.filter_module import filters
 from ansible_collections.dashtam.stack.plugins.module_utils.survey import carries
@@ -27,7 +28,7 @@ def _entry(kind: str, name: str, found: dict[str, Any], prefix: str = "") -> dic
         state = found["State"]
         entry |= {
             "state": state["Status"],
-            "health": (state.get("Health") or {}).get("Status"),
+            "health": ready_times.health(found),
             "exit_code": state["ExitCode"] if state["Status"] in ("exited", "dead") else None,
             "ports": _ports(found),
         }

@@ -25,10 +25,14 @@ def _names(found: dict[str, Any]) -> set[str]:
     return {alias for network in networks for alias in network.get("Aliases") or []}
 
 
-def browser_url(found: dict[str, Any]) -> str | None:
+def browser_url(found: dict[str, Any], beside: Iterable[dict[str, Any]]) -> str | None:
     """Return the address of a service whose health check speaks HTTP, None if it has none on this machine.
 
+    Its host is the one by which itself or a container beside it calls that port, such as in a redirect URI
+    that is registered with a provider: to a browser, 127.0.0.1 and localhost are different sites.
+
     :param found: what the engine's inspect says of the container.
+    :param beside: the same of the containers whose variables are looked at.
     """
     config, port = found["Config"], _published(found)
     test = " ".join((config.get("Healthcheck") or {}).get("Test") or [])
@@ -36,7 +40,10 @@ def browser_url(found: dict[str, Any]) -> str | None:
         return None
     texts = [*variables(config), *(config.get("Cmd") or []), test]
     tls = "https://" in test or any(CERTIFICATE.search(text) for text in texts)
-    return f"{'https' if tls else 'http'}://localhost:{port}"
+    base = f"{'https' if tls else 'http'}://localhost:{port}"
+    known = {value for each in beside for value in variables(each["Config"]).values()}
+    by_address = base.replace("localhost", "127.0.0.1")
+    return by_address if by_address in known and base not in known else base
 
 
 def tool_url(found: dict[str, Any], beside: Iterable[dict[str, Any]], show: bool) -> str | None:

@@ -68,8 +68,8 @@ def _health(client: docker.APIClient, found: dict[str, Any]) -> tuple[str | None
 
 
 def _last_health(client: docker.APIClient, found: dict[str, Any]) -> tuple[str | None, str]:
-    """Return the same as the engine knows it."""
-    status = (found["State"].get("Health") or {}).get("Status")
+    """Return the same as it was last known."""
+    status = ready_times.health(found)
     fault = "its health check fails"
     return status, _reason(client, found, fault) if status == "unhealthy" else ""
 
@@ -120,7 +120,7 @@ def _look(
         "health": health,
         # A secret of one container can be in the log of another.
         "reason": secrets.redacted(reason, env)[:LONGEST] or None,
-        "browser_url": addresses.browser_url(found),
+        "browser_url": addresses.browser_url(found, beside),
         "tool_url": addresses.tool_url(found, beside, show),
         "age_seconds": round(started_seconds_ago(state["StartedAt"] if runs else found["Created"])),
         "ready_seconds": ready_times.kept(found) if runs else None,

@@ -1,4 +1,4 @@
-"""How long containers took to become ready, kept for whoever asks later: the engine does not know it."""
+"""When containers became ready, kept for whoever asks later: the engine does not know it."""
 
 from __future__ import annotations
 
@@ -33,3 +33,17 @@ def kept(found: dict[str, Any]) -> float | None:
         return float(start["seconds"]) if same else None
     except (OSError, ValueError, LookupError, TypeError):
         return None
+
+
+def health(found: dict[str, Any]) -> str | None:
+    """Return a container's health as it was last known, None without a health check.
+
+    A run asks it as soon as it starts, and the engine only after an interval: until then, whoever looks would
+    find `starting` what the run has called ready.
+
+    :param found: what the engine's inspect says of it.
+    """
+    known = found["State"].get("Health") or {}
+    if known.get("Status") == "starting" and not known.get("Log") and kept(found) is not None:
+        return "healthy"
+    return known.get("Status")

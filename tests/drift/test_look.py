@@ -148,6 +148,22 @@ def test_the_table_has_the_reason_and_no_password(port: int) -> None:
     assert f" postgresql://ann@localhost:{port}/shop " in text
 
 
+def test_what_a_run_has_called_ready_is_not_starting_for_whoever_looks_next(
+    port: int, tmp_path: Path
+) -> None:
+    def healths() -> dict[str, str]:
+        (instance,) = [
+            each for each in json.loads(make("ls", "FORMAT=json")) if each["instance"] == f"look-{TOKEN}"
+        ]
+        return {each["name"]: each["health"] for each in instance["objects"] if each["kind"] == "container"}
+
+    assert (healths()[APP], healths()[DATABASE]) == ("starting", "starting")
+    wait = {"containers": [{"name": DATABASE, "ready": ["true"]}], "timeout": 100}
+    path = test_screen.start(tmp_path, [{"name": "Wait", "dashtam.stack.container_wait": wait}])
+    playbook.finish(playbook.start(*playbook.HERE, path))
+    assert (healths()[APP], healths()[DATABASE]) == ("starting", "healthy")
+
+
 def test_a_wait_ends_at_once_with_the_error_that_ends_the_log(port: int, tmp_path: Path) -> None:
     wait = {"containers": [{"name": APP, "ready": ["sleep", "60"]}], "timeout": 100}
     path = test_screen.start(tmp_path, [{"name": "Wait", "dashtam.stack.container_wait": wait}])
