@@ -9,11 +9,45 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 PROGRAM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
+
+# Text that is too faint (WCAG 2.2, 1.4.3: 4.5:1), with its ratio.
+CONTRAST = """
+(() => {
+  const channels = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = (text) => {
+    const [r, g, b] = channels(text).slice(0, 3).map((value) => value / 255)
+      .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (node) => {
+    for (; node; node = node.parentElement) {
+      const color = getComputedStyle(node).backgroundColor;
+      if ((channels(color)[3] ?? 1) !== 0) return color;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const weak = [];
+  for (const node of document.body.querySelectorAll("*")) {
+    const own = [...node.childNodes].some((each) => each.nodeType === 3 && each.data.trim());
+    if (!own || !node.checkVisibility()) continue;
+    const style = getComputedStyle(node);
+    const [one, other] = [node instanceof SVGElement ? style.fill : style.color, ground(node)].map(light);
+    const ratio = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+    if (ratio < 4.5 && !node.disabled) weak.push(`${node.textContent.trim().slice(0, 30)}: ${ratio}`);
+  }
+  return weak;
+})()
+"""
+# What is wider than the window.
+BESIDE = """
+[...document.querySelectorAll("body *")].filter((node) => node.getBoundingClientRect().right > innerWidth + 1
+  && !node.closest("pre, thead")).map((node) => node.outerHTML.slice(0, 80))
+"""
 
 
 def trust(home: Path, ca: Path) -> None:
@@ -23,6 +57,10 @@ def trust(home: Path, ca: Path) -> None:
     certutil = ["certutil", "-d", f"sql:{database}"]
     subprocess.run([*certutil, "-N", "--empty-password"], check=True)
     subprocess.run([*certutil, "-A", "-t", "C,,", "-n", "local CA", "-i", str(ca)], check=True)
+
+
+class ProtocolError(Exception):
+    """The browser refuses a command, as it does while one page goes and the next one comes."""
 
 
 class Page:
@@ -47,7 +85,8 @@ class Page:
         while True:
             answer = self._next()
             if answer.get("id") == self._number:
-                assert "error" not in answer, answer
+                if "error" in answer:
+                    raise ProtocolError(f"{method}: {answer['error']['message']}")
                 result: dict[str, Any] = answer["result"]
                 return result
             self.events.append(answer)
@@ -75,11 +114,20 @@ class Page:
 
     def wait(self, expression: str, seconds: float = 20) -> Any:
         """Return the first value of the expression that is true; fail after some seconds."""
-        end = time.monotonic() + seconds
-        while not (value := self.evaluate(expression)):
-            assert time.monotonic() < end, f"{expression} stays {value}: {self.text()}"
+        end, value = time.monotonic() + seconds, None
+        while time.monotonic() < end:
+            with suppress(ProtocolError):
+                value = self.evaluate(expression)
+            if value:
+                return value
             time.sleep(0.05)
-        return value
+        raise AssertionError(f"{expression} stays {value}: {self.text()}")
+
+    def press(self, selector: str, title: str) -> None:
+        """Click on an element, and wait for the page with this heading that it leads to."""
+        self.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
+        there = f"document.querySelector('h1')?.textContent === {json.dumps(title)}"
+        self.wait(f"document.readyState === 'complete' && {there}")
 
     def text(self) -> str:
         return str(self.evaluate("document.body?.innerText"))
@@ -90,6 +138,15 @@ class Page:
         self.call("Emulation.setDeviceMetricsOverride", **size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
+
+    def faults(self) -> list[str]:
+        """Return what is cut off, beside the window or too faint to read."""
+        wide = self.evaluate("document.documentElement.scrollWidth > innerWidth")
+        return [
+            *(["the page is wider than the window"] if wide else []),
+            *self.evaluate(BESIDE),
+            *self.evaluate(CONTRAST),
+        ]
 
     def screenshot(self, path: Path) -> None:
         """Write the whole page as PNG."""
@@ -110,8 +167,19 @@ class Page:
 
     def requests(self) -> set[str]:
         """Return the addresses of all that was asked for."""
-        sent = (event for event in self.events if event["method"] == "Network.requestWillBeSent")
-        return {event["params"]["request"]["url"] for event in sent}
+        return {request["request"]["url"] for request in self._sent()}
+
+    def way(self) -> list[str]:
+        """Return the addresses of the pages, redirects among them, in their order."""
+        return [request["request"]["url"] for request in self._sent() if request["type"] == "Document"]
+
+    def cookies(self) -> list[str]:
+        """Return the values of all cookies."""
+        return [cookie["value"] for cookie in self.call("Network.getAllCookies")["cookies"]]
+
+    def _sent(self) -> list[dict[str, Any]]:
+        self.evaluate("1")
+        return [event["params"] for event in self.events if event["method"] == "Network.requestWillBeSent"]
 
 
 @contextmanager
