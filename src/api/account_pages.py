@@ -207,7 +207,7 @@ def _password_form(token: str, user: User, wrong: str = "") -> Response:
         "a lower-case letter, a digit and a special character. Common passwords are refused. "
         "All devices are logged out.</p>\n"
     )
-    body = f"<p>For the account <strong>{address}</strong>.</p>\n{error if wrong else ''}"
+    body = f"<p>For the account <strong>{address}</strong></p>\n{error if wrong else ''}"
     return page(
         "Choose a new password",
         body + _form(RESET, token, fields, "Change the password"),
