@@ -193,6 +193,8 @@ def browser(home: Path) -> Iterator[Page]:
     options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
     options += [
         "--disable-background-networking",
+        # Of a whole page there is none, and a picture would be narrower than the page by its width.
+        "--hide-scrollbars",
         "--remote-debugging-pipe",
         f"--user-data-dir={home}/profile",
     ]

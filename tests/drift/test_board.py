@@ -394,6 +394,11 @@ def test_a_browser_that_trusts_the_ca_shows_it(
             page.look(width, dark)
             page.screenshot(pictures / f"{width}-{'dark' if dark else 'light'}.png")
             assert page.faults() == []
+        # On a telephone, where each value is below or beside its title.
+        aligned = (
+            "[...document.querySelectorAll('td.number')].map((each) => getComputedStyle(each).textAlign)"
+        )
+        assert set(page.evaluate(aligned)) == {"left"}
         # Every table says what it is, every region has a name.
         assert page.evaluate(
             "[...document.querySelectorAll('table')].every((each) => each.caption?.textContent)"
