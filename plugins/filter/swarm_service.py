@@ -90,7 +90,7 @@ def _updates(order: str) -> dict[str, Any]:
     # Without a delay: the module takes one of 0s for a difference on each run.
     steps = {"parallelism": 1, "max_failure_ratio": 0.0, "order": order}
     return {
-        "update_config": steps | {"failure_action": "rollback", "monitor": "10s"},
+        "update_config": steps | {"failure_action": "rollback", "monitor": "5s"},
         "rollback_config": steps | {"failure_action": "pause", "monitor": "5s"},
     }
 
