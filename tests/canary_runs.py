@@ -20,7 +20,8 @@ LIFE: list[tuple[str, tuple[str, ...], int]] = [
     ("inventory", (), 0),
     ("examples", ("-i", "inventories/dev", "-i", "inventories/test", "-i", "inventories/ci", "--check"), 0),
     *(("plan", ("-e", f"plan_format={form}"), 0) for form in ("yaml", "json")),
-    ("plan", ("--limit", "dev", "-e", "plan_format=compose"), 0),
+    # A compose file cannot have the hash of a password that it only refers to.
+    ("plan", ("--limit", "dev", "-e", '{"plan_format": "compose", "dashtam_services": []}'), 0),
     ("trust", (), 0),
     ("dev", (), 0),
     ("test", INIT, 0),
