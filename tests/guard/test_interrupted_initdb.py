@@ -20,8 +20,11 @@ from tests import inside
 from tests.guard.scratch import HBA, INITDB, LABELS, LIFETIME, PGDATA, ROLE, _image
 
 ADVICE = "To keep all rows: make upgrade-postgres"
-IN_PLACE = f"initdb --no-sync {INITDB}"
-STARTED = f"{IN_PLACE} && pg_ctl -w start && psql -qU postgres -c 'CREATE DATABASE kept' && pg_ctl -w stop"
+INITDB_NO_SYNC = f"initdb --no-sync {INITDB}"
+START = "pg_ctl -w start && psql -qU postgres -c 'CREATE DATABASE kept' && pg_ctl -w stop"
+# Made once, as both take seconds, and copied: what initdb leaves, and a cluster that a server has used.
+MADE = "/made"
+IN_PLACE, STARTED = (f"cp -a {MADE}/{name}/. ." for name in ("in-place", "started"))
 # What a killed initdb leaves, in the order of its work (src/bin/initdb/initdb.c): folders, PG_VERSION,
 # settings, global/pg_control, template1, then template0 and postgres.
 FOLDERS = "rm -r PG_VERSION *.conf global/* base/* pg_wal/*"
@@ -44,6 +47,8 @@ class Data:
 
     engine: docker.DockerClient
     volume: str
+    # The volume with the clusters to copy.
+    made: str
     # In the volume, or a folder in it.
     pgdata: str = PGDATA
 
@@ -55,7 +60,7 @@ class Data:
             entrypoint="sh",
             user="postgres",
             environment={"PGDATA": PGDATA},
-            mounts=[self._mount],
+            mounts=[self._mount, docker.types.Mount(MADE, self.made, type="volume")],
             labels=LABELS,
             remove=True,
         )
@@ -110,11 +115,28 @@ class Data:
             container.remove(force=True)
 
 
+@pytest.fixture(scope="module")
+def made() -> Iterator[str]:
+    engine = docker.from_env()
+    volume = engine.volumes.create(f"guard-{secrets.token_hex(4)}-made", labels=LABELS)
+    script = f"""
+        mkdir in-place started
+        PGDATA={PGDATA}/in-place {INITDB_NO_SYNC}
+        cp -a in-place/. started
+        export PGDATA={PGDATA}/started
+        {START}
+    """
+    Data(engine, volume.name, volume.name).plant(script)
+    yield volume.name
+    volume.remove(force=True)
+    engine.close()
+
+
 @pytest.fixture
-def data() -> Iterator[Data]:
+def data(made: str) -> Iterator[Data]:
     engine = docker.from_env()
     volume = engine.volumes.create(f"guard-{secrets.token_hex(4)}-data", labels=LABELS)
-    yield Data(engine, volume.name)
+    yield Data(engine, volume.name, made)
     volume.remove(force=True)
     engine.close()
 
