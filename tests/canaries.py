@@ -101,11 +101,17 @@ def cut_short(
     with suppress(subprocess.TimeoutExpired):
         return process.communicate(timeout=seconds)[0]
     run = psutil.Process(process.pid)
-    for each in [run] if whole else run.children(recursive=True):
+    workers = run.children(recursive=True)
+    for each in [run] if whole else workers:
         with suppress(psutil.NoSuchProcess):
             each.kill()
-    # Its workers have the pipe, too, and outlive it.
-    return process.communicate()[0]
+    output, _ = process.communicate()
+    # They finish what they were given. One with a long result waits for ever for a run that would read it.
+    _, left_alone = psutil.wait_procs(workers, timeout=30)
+    for each in left_alone:
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+    return output
 
 
 def runs(checkout: Checkout, mode: str) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -38,8 +40,15 @@ _raw:
 
 def changed_at(source: Path) -> float:
     """Return when a file below the folder was last changed, in seconds since 1970; 0 if it is empty."""
-    files = (path for path in source.rglob("*") if "__pycache__" not in path.parts and path.is_file())
-    return max((path.stat().st_ctime for path in files), default=0.0)
+    newest = 0.0
+    for folder, folders, names in os.walk(source):
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        for name in names:
+            # An editor may have removed its own file since the list was made; os.walk passes over folders.
+            with suppress(OSError):
+                about = Path(folder, name).stat()
+                newest = max(newest, about.st_ctime)
+    return newest
 
 
 class LookupModule(LookupBase):
