@@ -71,15 +71,17 @@ class Board:
         if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, "").encode(), self._token.encode()):
             return PlainTextResponse("Only the board's own page may ask for this.\n", 403)
         wanted = (request.path_params["instance"], request.path_params["environment"], self._checkout)
-        for each in await asyncio.to_thread(containers.look):
-            if (each["instance"], each["environment"], each["checkout"]) == wanted:
-                try:
+        try:
+            for each in await asyncio.to_thread(containers.look):
+                if (each["instance"], each["environment"], each["checkout"]) == wanted:
                     found = await self._comparison.run(each)
                     # A command that somebody started by hand may hold one.
                     name = each["instance"]
                     return JSONResponse(await asyncio.to_thread(containers.without_secrets, found, name))
-                except BusyError:
-                    return PlainTextResponse("Another comparison is under way.\n", 409)
+        except BusyError:
+            return PlainTextResponse("Another comparison is under way.\n", 409)
+        except EngineError as error:
+            return PlainTextResponse(f"{error.message}\n", 503)
         return PlainTextResponse("This checkout has no such environment.\n", 404)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.dashtam.stack.plugins.module_utils.engine import EngineError
@@ -123,5 +124,11 @@ def _runs() -> dict[str, Any]:
 
 def _changed() -> tuple[float, ...]:
     """Return when the history was last written: its file, or its log of what was not merged yet."""
-    files = (CHECKOUT / f"{PLACE}{ending}" for ending in ("", "-wal"))
-    return tuple(file.stat().st_mtime if file.exists() else 0.0 for file in files)
+    return tuple(_moment(CHECKOUT / f"{PLACE}{ending}") for ending in ("", "-wal"))
+
+
+def _moment(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0  # SQLite itself removes its log

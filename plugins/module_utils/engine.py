@@ -19,6 +19,7 @@ try:
     import docker
     from docker.errors import APIError, DockerException
     from requests.exceptions import RequestException
+    from urllib3.exceptions import HTTPError as BrokenAnswer
 except ImportError as error:
     raise AnsibleLookupError(f"The Python that runs Ansible lacks the docker package: {error}") from error
 
@@ -165,7 +166,8 @@ def client(timeout: float = 60, host: str = "") -> Iterator[docker.APIClient]:
         yield api
     except APIError as error:
         raise EngineError(f"The Docker engine refuses: {error.explanation or error}") from None
-    except (DockerException, RequestException) as error:
+    # The SDK lets the last of them through where it hands out an answer piece by piece.
+    except (DockerException, RequestException, BrokenAnswer) as error:
         # Not `from error`: Ansible would append all that requests and urllib3 say of it.
         raise EngineError(
             f"The Docker engine at {host or address().host} does not answer: {reason(error)}. "

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import docker
 import pytest
+from ansible_collections.dashtam.stack.plugins.module_utils import engine
 from docker.errors import APIError
 
 from tests.by_path import load
@@ -35,7 +36,7 @@ class Relay(socketserver.BaseRequestHandler):
             def ask() -> None:
                 with contextlib.suppress(OSError):
                     while piece := self.request.recv(65536):
-                        if b"/start HTTP" in piece:
+                        if b"/start HTTP" in piece or b"/events" in piece:
                             started.set()
                         engine.sendall(piece)
 
@@ -51,17 +52,26 @@ class Relay(socketserver.BaseRequestHandler):
 
 
 @contextlib.contextmanager
-def relayed(cut: int | None = None) -> Iterator[docker.APIClient]:
-    """A client of the real engine, with the relay in between."""
+def relay(cut: int | None = None) -> Iterator[str]:
+    """Have the relay; its address, as DOCKER_HOST has it."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/docker.sock"
-        with socketserver.ThreadingUnixStreamServer(path, Relay) as relay:
-            relay.daemon_threads = True
-            relay.cut = cut  # type: ignore[attr-defined]
-            threading.Thread(target=relay.serve_forever, daemon=True).start()
-            with contextlib.closing(docker.APIClient(base_url=f"unix://{path}", version="auto")) as api:
-                yield api
-            relay.shutdown()
+        with socketserver.ThreadingUnixStreamServer(path, Relay) as server:
+            server.daemon_threads = True
+            server.cut = cut  # type: ignore[attr-defined]
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            yield f"unix://{path}"
+            server.shutdown()
+
+
+@contextlib.contextmanager
+def relayed(cut: int | None = None) -> Iterator[docker.APIClient]:
+    """A client of the real engine, with the relay in between."""
+    with (
+        relay(cut) as address,
+        contextlib.closing(docker.APIClient(base_url=address, version="auto")) as api,
+    ):
+        yield api
 
 
 def test_what_arrives_with_the_headers_is_not_lost(server: Server) -> None:
@@ -88,6 +98,15 @@ def test_an_output_that_ends_before_its_command_is_an_error(
     with relayed(0) as api, pytest.raises(APIError) as refused:
         engine_exec.execute(api, server.container.id, ["sleep", "2"])
     assert "has no exit code" in refused.value.explanation
+
+
+def test_an_engine_that_goes_away_while_it_tells_is_said_in_a_line() -> None:
+    with (
+        relay(0) as address,
+        pytest.raises(engine.EngineError, match=r"docker\.sock does not answer"),
+        engine.client(host=address) as api,
+    ):
+        list(api.events(decode=True))
 
 
 def test_output_and_errors_of_any_size_and_encoding(server: Server) -> None:
