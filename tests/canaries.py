@@ -172,7 +172,8 @@ def main() -> int:
         # Of a stage, no more than the plan is tried.
         shutil.copy(checkout.folder / "env/local.dev.yml", checkout.folder / "env/local.staging.yml")
         for environment in ENVIRONMENTS:
-            checkout.local(environment, dashtam_services="[fake_schwab, monitoring]")
+            # Not the fake Schwab, which knows no client of such a name.
+            checkout.local(environment, dashtam_services="[monitoring]")
 
         def search(text: str, where: str) -> None:
             found = {key for key, texts in marks.items() if any(each in text for each in texts)}
