@@ -31,7 +31,7 @@ from ansible.playbook.included_file import IncludedFile
 from ansible.playbook.play import Play
 from ansible.playbook.task import Task
 from ansible.plugins.callback.default import CallbackModule as Default
-from ansible_collections.dashtam.stack.plugins.module_utils import host_variables, preloaded, recap
+from ansible_collections.dashtam.stack.plugins.module_utils import failures, host_variables, preloaded, recap
 from ansible_collections.dashtam.stack.plugins.module_utils.live_screen import Screen, lasted
 
 DOCUMENTATION = """
@@ -45,39 +45,9 @@ requirements:
   - set as stdout in configuration
 """
 
-# Actions whose message was written for the person at the terminal.
-SPOKEN = {
-    "ansible.builtin.assert",
-    "ansible.builtin.fail",
-    "ansible.builtin.validate_argument_spec",
-}
-
 SAY = "dashtam.stack.say"
 # It reads what a person types; a line that is drawn again and again would run into that.
 ASKS = {"ansible.builtin.pause", "pause", "dashtam.stack.confirm"}
-# Lines of a program's output that a failure needs to be understood.
-LAST_LINES = 10
-
-
-def _is_rescued(task: Task) -> bool:
-    """Say whether a rescue follows where this task fails. One that is in a rescue has none of its own."""
-    inner, outer = task, task._parent
-    while outer:
-        if getattr(outer, "rescue", None) and inner._uuid in {each._uuid for each in outer.block}:
-            return True
-        inner, outer = outer, outer._parent
-    return False
-
-
-def _is_spoken(task: Task) -> bool:
-    return task.action in SPOKEN or task.action.startswith("dashtam.stack.")
-
-
-def _reason(result: dict[str, Any]) -> str:
-    """Return a failure's message, and the end of what its program has written."""
-    written = next(filter(None, (result.get(each) for each in ("stderr", "module_stderr", "stdout"))), "")
-    lines = [str(result.get("msg") or "It gives no reason.").strip()]
-    return "\n  ".join(lines + [line for line in str(written).splitlines() if line.strip()][-LAST_LINES:])
 
 
 class CallbackModule(Default):
@@ -153,7 +123,7 @@ class CallbackModule(Default):
 
     def v2_runner_item_on_failed(self, result: CallbackTaskResult) -> None:
         """Print what failed, briefly where a rescue says what follows from it."""
-        if _is_rescued(result.task) and not self._verbose:
+        if failures.is_rescued(result.task) and not self._verbose:
             self._say_reason(result)
         else:
             super().v2_runner_item_on_failed(result)
@@ -231,13 +201,13 @@ class CallbackModule(Default):
     def v2_runner_on_failed(self, result: CallbackTaskResult, ignore_errors: bool = False) -> None:
         """Say a refusal once; hand everything else to the default callback."""
         self._ended(result)
-        spoken = _is_spoken(result.task)
+        spoken = failures.is_spoken(result.task)
         message = result.result.get("msg")
         if "process_exit_code" in result.result and not self._verbose:
             return  # the tasks before it have shown what it is about
         if ignore_errors and self._answer_only:
             return
-        if _is_rescued(result.task) and not ignore_errors and not self._verbose:
+        if failures.is_rescued(result.task) and not ignore_errors and not self._verbose:
             if not result.task.loop:
                 self._say_reason(result)
             return
@@ -250,8 +220,8 @@ class CallbackModule(Default):
         # What is censored is in the rescue's own message, without the secrets.
         if "censored" not in result.result:
             said = str(result.result.get("msg")).strip()
-            if not _is_spoken(result.task):
-                said = f"{self._title(result.task)}: {_reason(result.result)}"
+            if not failures.is_spoken(result.task):
+                said = f"{self._title(result.task)}: {failures.reason(result.result)}"
             self._display_failure(f"{self.host_label(result)}: {said}")
 
     def _display_failure(self, text: str) -> None:

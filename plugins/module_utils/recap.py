@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from ansible.executor.stats import AggregateStats
 
-# What Ansible's own recap calls them, for programs that read `changed=0` there. Skipped tasks concern nobody.
-COUNTS = {"ok": "ok", "changed": "changed", "failures": "failed"}
+# What Ansible's own recap calls them, in its order, for programs that read it. Skipped tasks concern nobody.
+COUNTS = {"ok": "ok", "changed": "changed", "unreachable": "unreachable", "failures": "failed"}
 # Said only if there are any.
-RARE = {"unreachable": "unreachable", "rescued": "rescued", "ignored": "ignored"}
+RARE = {"rescued": "rescued", "ignored": "ignored"}
 
 
 def hosts(stats: AggregateStats) -> list[str]:

@@ -50,7 +50,7 @@ def free_port() -> int:
 
 def changed(output: str) -> int:
     """Return how many tasks changed something, as the recap of a good run says."""
-    (count,) = re.findall(r"^localhost: ok=\d+ changed=(\d+) failed=0$", output, re.MULTILINE)
+    (count,) = re.findall(r"^localhost: ok=\d+ changed=(\d+) unreachable=0 failed=0$", output, re.MULTILINE)
     return int(count)
 
 

@@ -125,7 +125,7 @@ def test_a_terminal_shows_what_is_under_way_and_keeps_what_was_done(tmp_path: Pa
         "changed: [localhost] Take a while (N s)",
         "changed: [localhost] Change",
         "  image shop/app: built (N s)",
-        "localhost: ok=3 changed=3 failed=0",
+        "localhost: ok=3 changed=3 unreachable=0 failed=0",
         "N s, of which N s: Take a while",
     ]
 
@@ -167,7 +167,7 @@ def test_nothing_is_drawn_where_a_person_types(tmp_path: Path) -> None:
     assert "It is dev." in sent
 
 
-CONFIRM = {
+CONFIRM: dict[str, Any] = {
     "name": "Ask",
     "dashtam.stack.confirm": {
         "question": "Name what goes",
