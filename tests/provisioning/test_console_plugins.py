@@ -60,7 +60,7 @@ def test_the_text_is_printed_as_it_is_and_the_plays_code_becomes_the_exit_code(
 ) -> None:
     output = play(tmp_path, [TELL, end(code)], code=code)
     assert shown(output) == ['curl "https://localhost:8000/ready"', "", r"  a\b 2 ü"]
-    assert re.search(r"\nlocalhost: ok=\d changed=0 failed=[01]\n", output)
+    assert re.search(r"\nlocalhost: ok=\d changed=0 unreachable=0 failed=[01]\n", output)
     assert not re.search("ERROR|PLAY|TASK", output)
 
 
@@ -247,7 +247,7 @@ def test_lines_and_recap_call_a_host_by_its_label(tmp_path: Path) -> None:
     assert "fatal: [first-dev]" in output
     assert "changed: [second-dev] Name\n" in output
     assert "\nsecond-dev: no\n" in output
-    assert re.search(r"^second-dev: ok=2 changed=1 failed=1 ignored=1$", output, re.MULTILINE)
+    assert re.search(r"^second-dev: ok=2 changed=1 unreachable=0 failed=1 ignored=1$", output, re.MULTILINE)
     assert "localhost" not in output
 
 
