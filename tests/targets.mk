@@ -41,7 +41,7 @@ test-status: engine ## the test environment's state, the reason for it, and the 
 	@$(call play,$(status) --limit test)
 
 test-drift: engine ## test that changes made by hand are found and repaired (minutes)
-	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini tests/drift --numprocesses=2 --dist=loadfile $(ARGS))
+	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini tests/drift --numprocesses=3 --dist=loadfile --no-loadscope-reorder $(ARGS))
 
 test-check: engine ## test that a run changes exactly what --check predicts, and --check nothing (minutes)
 	@$(call grouped,.venv/bin/python -m pytest -c tests/pytest.ini tests/check_mode --numprocesses=2 --dist=loadfile $(ARGS))

@@ -268,14 +268,17 @@ def test_a_volume_of_this_version_needs_no_upgrade() -> None:
     assert said == {"from": said["to"], "to": said["to"], "upgraded": False, "rows": None}
 
 
-def owned_by(user: str, image: str) -> None:
-    """Give the volume's files to another user, as those of another image are."""
+def on_the_volume(image: str, *command: str, user: str) -> None:
+    """Run a command of the image on the data, whose server is down."""
     client = docker.from_env()
     volumes = {"data_postgres_dev_data": {"bind": "/data", "mode": "rw"}}
-    client.containers.run(
-        image, ["-R", user, "/data"], entrypoint="chown", user="root", volumes=volumes, remove=True
-    )
+    client.containers.run(image, entrypoint=list(command), user=user, volumes=volumes, remove=True)
     client.close()
+
+
+def owned_by(user: str, image: str) -> None:
+    """Give the volume's files to another user, as those of another image are."""
+    on_the_volume(image, "chown", "-R", user, "/data", user="root")
 
 
 def test_an_upgrade_keeps_all_rows_and_refuses_to_lose_another_database() -> None:
@@ -293,9 +296,8 @@ def test_an_upgrade_keeps_all_rows_and_refuses_to_lose_another_database() -> Non
     assert "There are other databases, which would be lost: scratch. With 'postgres_image: " in said
     assert "postgres_upgrade_image" not in said
     owned_by(f"{owner}:{owner}", image)
-    make("dev")
-    psql("DROP DATABASE scratch")
-    make("dev-down")
+    drop = "echo DROP DATABASE scratch | postgres --single -D /data postgres"
+    on_the_volume(image, "sh", "-c", drop, user=owner)
     owned_by("33:33", image)
     upgraded = answer("upgrade-postgres", old)
     assert (upgraded["upgraded"], upgraded["rows"]) == (True, rows)

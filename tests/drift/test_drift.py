@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -46,15 +47,17 @@ NONE = [f"{DEV}, {TEST}, {CI}: as declared"]
 LEFT = "(a run leaves that to you)"
 OTHER_NETWORK = f"{INSTANCE}-other-network"
 OTHER_IMAGE = f"{INSTANCE}-by-hand:latest"
+# Not the checkout's: a run of any other test would repair what is changed here, and find a change in it.
+CERTIFICATES = ROOT / f"reports/certs.{INSTANCE}"
 ENV_FILE = ROOT / f"env/.env.dev.{INSTANCE}"
 SECRETS = ROOT / f"env/.secrets.dev.{INSTANCE}.yml"
 # By path; what a run is to leave there.
 MODES = {
     ENV_FILE: 0o600,
     SECRETS: 0o600,
-    ROOT / "certs/ca.pem": 0o644,
-    ROOT / "certs/key.pem": 0o600,
-    ROOT / "certs/private/ca-key.pem": 0o600,
+    CERTIFICATES / "ca.pem": 0o644,
+    CERTIFICATES / "key.pem": 0o600,
+    CERTIFICATES / "private/ca-key.pem": 0o600,
 }
 
 SIGNAL_SERVICE = """
@@ -69,9 +72,14 @@ done
 PRINTED: list[str] = []
 
 
+def copy(instance: str = INSTANCE) -> str:
+    """Return the values that keep it apart from all others."""
+    values = {"dashtam_instance": instance, "dashtam_port_offset": OFFSET}
+    return json.dumps(values | {"dashtam_certificates": str(CERTIFICATES)})
+
+
 def play(*arguments: str, code: int = 0, instance: str = INSTANCE, **environment: str) -> str:
-    copy = f"dashtam_instance={instance} dashtam_port_offset={OFFSET}"
-    output, returned = answered(playbook.start("-e", copy, *arguments, **environment))
+    output, returned = answered(playbook.start("-e", copy(instance), *arguments, **environment))
     assert returned == code, output
     return output
 
@@ -88,8 +96,7 @@ def up(*more: str) -> list[str]:
 
 def drift(*arguments: str) -> list[str]:
     """Return the lines; the exit code has to fit them."""
-    copy = f"dashtam_instance={INSTANCE} dashtam_port_offset={OFFSET}"
-    output, code = answered(playbook.start("-e", copy, *EVERY, "playbooks/drift.yml", *arguments))
+    output, code = answered(playbook.start("-e", copy(), *EVERY, "playbooks/drift.yml", *arguments))
     lines = output.splitlines()
     assert code == (0 if all(line.endswith(": as declared") for line in lines) else 3), output
     return lines
@@ -255,6 +262,7 @@ def clean() -> None:
         by_hand("image", "rm", "-f", OTHER_IMAGE)
     for path in (ROOT / "env").glob(f".*.{INSTANCE}*"):
         path.unlink()
+    shutil.rmtree(CERTIFICATES, ignore_errors=True)
 
 
 def repaired(declared: dict[str, Any]) -> None:
@@ -319,9 +327,10 @@ def test_none_after_a_restart_a_backup_a_migration_and_a_container_made_again_ju
 def look_of_all() -> list[Any]:
     """Return what changes when somebody touches a container or a file."""
     found = [inspected(f"{name}-{service}") for name, services in SERVICES.items() for service in services]
+    own_files = (ROOT / "env").glob(f"*.{INSTANCE}*")
     return [
         *((one["Id"], one["State"]["StartedAt"], one["RestartCount"]) for one in found),
-        *((path, path.stat().st_mtime_ns, path.stat().st_mode) for path in sorted((ROOT / "env").iterdir())),
+        *((path, path.stat().st_mtime_ns, path.stat().st_mode) for path in sorted(own_files)),
     ]
 
 
@@ -487,9 +496,9 @@ def modes_changed() -> list[str]:
     return [
         f"env/.secrets.dev.{INSTANCE}.yml: mode: declared 0600, running 0640",
         f"env/.env.dev.{INSTANCE}: mode: declared 0600, running 0640",
-        "certs/ca.pem: mode: declared 0644, running 0664",
-        "certs/key.pem: mode: declared 0600, running 0400",
-        "certs/private/ca-key.pem: mode: declared 0600, running 0640",
+        f"reports/certs.{INSTANCE}/ca.pem: mode: declared 0644, running 0664",
+        f"reports/certs.{INSTANCE}/key.pem: mode: declared 0600, running 0400",
+        f"reports/certs.{INSTANCE}/private/ca-key.pem: mode: declared 0600, running 0640",
     ]
 
 
