@@ -102,7 +102,13 @@ class Page:
 
     def open(self, url: str) -> str:
         """Load a page; return the browser's own error, empty if there is none."""
-        error = str(self.call("Page.navigate", url=url).get("errorText", ""))
+        for _ in range(5):
+            before = len(self.events)
+            error = str(self.call("Page.navigate", url=url).get("errorText", ""))
+            # It gives up when an address of this machine comes or goes, as with any container's network.
+            if error != "net::ERR_NETWORK_CHANGED":
+                break
+            del self.events[before:]
         self.wait("document.readyState === 'complete' && !!document.body")
         return error
 
