@@ -5,21 +5,33 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.by_path import ROOT
 
+RUN = ROOT / ".ci/run"
 # All that it looks for, or would install.
-PROGRAMS = ("git", "docker", "debootstrap", "docker-registry", "certutil", "crontab", "ssh-keygen")
-BROWSER = "chromium"
-MAKE = """#!/bin/sh
+PROGRAMS = (
+    "git",
+    "docker",
+    "debootstrap",
+    "docker-registry",
+    "certutil",
+    "crontab",
+    "ssh-keygen",
+    "chromium",
+)
+MAKE = """
 case $1 in
     lint) seq 100; echo 'it is broken' >&2; exit 3 ;;
     test-check) echo begun; exec sleep 60 ;;
 esac
+"""
+# Asked for pytest's totals, by a program in its standard input.
+PYTHON = """
+if [ "$1" = - ]; then echo 1 0; fi
 """
 
 
@@ -27,16 +39,13 @@ esac
 def checkout(tmp_path: Path) -> Path:
     """Return a folder that has .ci/run and none of what it runs."""
     folder = tmp_path / "checkout"
-    scripts = {f"programs/{name}": "#!/bin/sh\n" for name in (*PROGRAMS, BROWSER)}
-    for name, text in (scripts | {"programs/make": MAKE, "bootstrap": "#!/bin/sh\n"}).items():
+    scripts = dict.fromkeys(("bootstrap", *re.findall(r"\.ci/[a-z-]+", RUN.read_text())), "")
+    scripts |= {f"programs/{name}": "" for name in PROGRAMS}
+    for name, text in (scripts | {"programs/make": MAKE, ".venv/bin/python": PYTHON}).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
+        (folder / name).write_text(f"#!/bin/sh{text}\n")
         (folder / name).chmod(0o755)
-    (folder / ".ci").mkdir()
-    shutil.copy(ROOT / ".ci/run", folder / ".ci/run")
-    (folder / ".venv/bin").mkdir(parents=True)
-    (folder / ".venv/bin/python").symlink_to(sys.executable)
-    (folder / "reports").mkdir()
+    shutil.copy(RUN, folder / ".ci/run")
     return folder
 
 
@@ -61,7 +70,17 @@ def test_the_end_of_a_failed_step_is_printed_again_before_the_summary(checkout: 
     took = r"\d+ s, processors \d+ %"
     assert re.search(rf"^passed  generate +{took}$", summary, re.MULTILINE)
     assert re.search(rf"^failed  lint +exit code 3 after {took}$", summary, re.MULTILINE)
-    assert summary.endswith("\n3 passed, 1 failed\n")
+    assert summary.endswith("\n4 passed, 1 failed\n")
+
+
+def test_each_step_runs_once(checkout: Path) -> None:
+    (checkout / "programs/make").write_text("#!/bin/sh\n")
+    run = start(checkout)
+    output, _ = run.communicate(timeout=60)
+    assert run.returncode == 0, output
+    steps = re.findall(r"^ *step ([a-z-]+) ", RUN.read_text(), re.MULTILINE)
+    assert len(steps) > 10
+    assert sorted(["packages", *re.findall("^passed  ([a-z-]+) ", output, re.MULTILINE)]) == sorted(steps)
 
 
 def test_a_signal_ends_a_step_whose_output_has_been_shown_so_far(checkout: Path) -> None:
