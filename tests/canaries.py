@@ -123,10 +123,12 @@ def runs(checkout: Checkout, mode: str) -> Iterator[tuple[str, str]]:
                     f"{playbook} {' '.join(arguments)}, {'' if whole else 'workers '}killed after {seconds} s"
                 )
                 yield killed, cut_short(checkout, playbook, (*arguments, "-vvvvv"), seconds, whole)
-    for playbook, arguments, code in HEALED if mode == KILLED else LIFE:
+    # What is there to be predicted, and what killed runs have begun.
+    healed = [(*run, ("-v",)) for run in HEALED] if mode in (KILLED, "--check") else []
+    lived = [(*run, MODES[mode]) for run in LIFE] if mode != KILLED else []
+    for playbook, arguments, code, options in [*healed, *lived]:
         # What --check predicts of a run that fails differs from run to run.
-        expected = None if mode == "--check" else code
-        options = MODES.get(mode, ("-v",))
+        expected = None if "--check" in options else code
         begun = time.monotonic()
         output = play(checkout, playbook, (*arguments, *options), expected)
         said = " ".join((playbook, *arguments, *options))
@@ -187,7 +189,7 @@ def main() -> int:
                 count += 1
                 search(output, f"printed by {run}")
                 search(left(checkout), f"in a file in Ansible's folder after {run}")
-                if run.startswith("status") and mode != "--check":
+                if run.startswith("status") and "--check" not in run:
                     used |= in_use(checkout, cores)
             sys.stdout.write(f"{mode}: {count} runs in {time.monotonic() - begun:.0f} s\n")
             sys.stdout.flush()
