@@ -80,7 +80,7 @@ terminal = $$(if [ -t 0 ] && [ -t 2 ]; then echo --tty; fi)
 define logs
 $(call containers,$(1),$(2),--all); \
 if [ -t 1 ]; then follow=--follow; else follow=; fi; \
-if [ $$# = 1 ]; then exec docker logs --tail 200 $$follow "$$1"; fi; \
+if [ $$# = 1 ]; then exec docker logs --tail 200 $$follow "$$1" 2>&1; fi; \
 for name; do \
 	docker logs --tail 50 $$follow "$$name" 2>&1 | while IFS= read -r line; do printf '%s | %s\n' "$${name##*-$(1)-}" "$$line"; done & \
 done; wait

@@ -163,10 +163,11 @@ def test_a_rescued_failure_is_its_reason_and_the_end_of_what_was_written(tmp_pat
     more = tmp_path / "more.yml"
     more.write_text(json.dumps([loop]))
     include = {"name": "More", "ansible.builtin.include_tasks": str(more)}
+    python = ("-e", "ansible_python_interpreter={{ ansible_playbook_python }}")
     tries = [
         {"name": "Try", "block": [task], "rescue": [TELL]} for task in (broken, FAIL, undefined, include)
     ]
-    output = play(tmp_path, tries)
+    output = play(tmp_path, tries, *python)
     lines = [f"  {number}" for number in range(11, 21)]
     told = "\n".join(TEXT).replace("{{ 1 + 1 }}", "2")
     failed, refused, looked, each, rest = output.split(f"{told}\n")
@@ -179,7 +180,7 @@ def test_a_rescued_failure_is_its_reason_and_the_end_of_what_was_written(tmp_pat
     assert rest.startswith("\nlocalhost: ok=")
     assert not re.search(r"ERROR|Origin|fatal|failed:", output)
     # All of it at -v.
-    assert "stderr_lines" in play(tmp_path, tries, "-v")
+    assert "stderr_lines" in play(tmp_path, tries, *python, "-v")
 
 
 def test_what_fails_in_a_rescue_is_a_failure_like_any_other(tmp_path: Path) -> None:

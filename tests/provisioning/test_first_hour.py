@@ -31,7 +31,7 @@ def test_its_commands_exist_and_each_was_run() -> None:
 
 def test_it_has_no_line_that_nobody_wants() -> None:
     assert WRITER["UNWANTED"].findall(TEXT) == []
-    assert [secret.findall(TEXT) for secret, _ in WRITER["MASKED"]] == [[], [], []]
+    assert [found for secret, _ in WRITER["MASKED"] for found in secret.findall(TEXT)] == []
 
 
 @pytest.mark.parametrize(
