@@ -80,7 +80,7 @@ def port() -> Iterator[int]:
     try:
         run(
             APP,
-            f"cat <<'END'\n{TRACEBACK}\nEND\nexec sleep 600",
+            f"cat >&2 <<'END'\n{TRACEBACK}\nEND\nexec sleep 600",
             "echo http >/dev/null; exit 1",
             environment={"DATABASE_URL": f"postgresql+asyncpg://ann:{PASSWORD}@db:5432/shop"},
             ports=[8000],
@@ -118,6 +118,11 @@ def test_open_tells_the_address_where_there_is_no_desktop(port: int) -> None:
     url = f"https://localhost:{APP_PORT}/docs"
     assert make("open", "DISPLAY=", "WAYLAND_DISPLAY=") == f"{url}\n"
     assert json.loads(make("open", "FORMAT=json")) == {"url": url}
+
+
+def test_the_log_of_one_service_can_be_searched(port: int) -> None:
+    # Most programs log to standard error, which a pipe would not have.
+    assert ERROR in make("dev-logs-app").splitlines()
 
 
 def test_status_asks_at_this_moment_and_says_why(port: int) -> None:
