@@ -178,7 +178,7 @@ def test_a_rescued_failure_is_its_reason_and_the_end_of_what_was_written(tmp_pat
         f"  ls: cannot access '/nowhere/{name}': No such file or directory" for name in "ab"
     ]
     assert rest.startswith("\nlocalhost: ok=")
-    assert not re.search(r"ERROR|Origin|fatal|failed:", output)
+    assert not re.search(r"ERROR|Origin|fatal:|failed: \[", output)
     # All of it at -v.
     assert "stderr_lines" in play(tmp_path, tries, *python, "-v")
 
