@@ -180,7 +180,9 @@ def test_a_rescued_failure_is_its_reason_and_the_end_of_what_was_written(tmp_pat
     assert rest.startswith("\nlocalhost: ok=")
     assert not re.search(r"ERROR|Origin|fatal:|failed: \[", output)
     # All of it at -v.
-    assert "stderr_lines" in play(tmp_path, tries, *python, "-v")
+    again = tmp_path / "again"
+    again.mkdir()
+    assert "stderr_lines" in play(again, tries, *python, "-v")
 
 
 def test_what_fails_in_a_rescue_is_a_failure_like_any_other(tmp_path: Path) -> None:
