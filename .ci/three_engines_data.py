@@ -12,7 +12,9 @@ from typing import Any
 
 from three_engines_lab import run
 from three_engines_report import expect
-from three_engines_stage import INSTANCE, ROOT, STAGE, Stage, only_200, until_200
+from three_engines_requests import only_200, until_200
+from three_engines_stage import INSTANCE, ROOT, STAGE, Stage
+from three_engines_watch import SERVICES as WATCHERS
 
 BACKUPS = ROOT / "backups"
 PASSWORD = "typed-by-hand"  # noqa: S105 - it protects nothing, and must not be shown
@@ -79,9 +81,7 @@ def change_by_hand(stage: Stage) -> set[tuple[str, str]]:
 
 
 def check_drift(stage: Stage, release: str) -> None:
-    """The drift before and after a change by hand, and after the deploy that repairs it."""
-    code, said = stage.play("staging_drift", release)
-    expect(code == 0 and "as declared" in said, "there is no drift after a deploy", said)
+    """The drift after a change by hand, and none after the deploy that repairs it."""
     wanted = change_by_hand(stage)
     code, said = stage.play("staging_drift", release, "-e", "drift_format=json")
     expect(said.startswith("{") and said.endswith("}\n"), "the drift is JSON and nothing else", said)
@@ -92,9 +92,11 @@ def check_drift(stage: Stage, release: str) -> None:
     expect(PASSWORD not in said, "and it shows no password", said)
     stage.settings = SCHEDULE
     code, said, _ = stage.deploy(release)
-    expect(code == 0, "a deploy repairs it", said)
+    expect(code == 0, "a deploy repairs it, and removes what was switched off meanwhile", said)
+    left = {name.removeprefix(f"{STAGE}-") for name in stage.versions()} & set(WATCHERS)
+    expect(not left, "monitoring is gone", left)
     code, said = stage.play("staging_drift", release)
-    expect(code == 0, "there is no drift any more, and the schedule of backups is in place", said)
+    expect(code == 0 and "as declared" in said, "there is no drift any more", said)
 
 
 def scheduled() -> list[Path]:

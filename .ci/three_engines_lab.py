@@ -12,10 +12,14 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import docker
+from docker.errors import DockerException
+from requests.exceptions import RequestException
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "playbooks/collections"))
 from ansible_collections.dashtam.stack.plugins.module_utils import engine_exec
@@ -23,6 +27,8 @@ from ansible_collections.dashtam.stack.plugins.module_utils import engine_exec
 SUBNET = "10.77.0"
 # Beside them, on the switch.
 CLIENTS = [f"{SUBNET}.{number}" for number in (251, 252, 253)]
+# Seconds for an engine that starts or ends, and for what it leaves to go.
+PATIENCE = 120
 START = """
 mount --make-rprivate / && mount -t tmpfs tmpfs /run/docker && hostname {name} && exec dockerd \\
     --config-file {folder}/daemon.json --data-root {folder}/data --exec-root {folder}/exec \\
@@ -59,6 +65,14 @@ class Node:
         """Run a command in one of its containers; return what it printed, whether or not it succeeded."""
         return engine_exec.execute(self.api, container, command, env=environment)[1]
 
+    def containers(self, filters: dict[str, str]) -> list[dict[str, Any]]:
+        """Its running containers; of an engine that does not answer, none."""
+        try:
+            found: list[dict[str, Any]] = self.api.containers(filters=filters)
+        except (DockerException, RequestException):
+            return []
+        return found
+
     def connect(self) -> None:
         """Connect it to the others by a network of its own that is new, as a machine has it that has booted.
 
@@ -78,6 +92,11 @@ class Node:
         run("ip", "-n", self.name, "route", "add", "default", "via", f"{SUBNET}.254")
 
     def start(self) -> None:
+        """Start the engine in its namespaces, connected, and wait until it answers."""
+        self.begin()
+        self.wait()
+
+    def begin(self) -> None:
         """Start the engine in its namespaces, connected."""
         self.connect()
         (self.folder / "docker.pid").unlink(missing_ok=True)
@@ -96,8 +115,12 @@ class Node:
             self.process = subprocess.Popen(  # noqa: S603 - our own
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        for _ in range(600):
-            with suppress(docker.errors.DockerException):
+
+    def wait(self) -> None:
+        """Wait until the engine answers."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            with suppress(DockerException, RequestException):
                 self.api.ping()
                 return
             time.sleep(0.1)
@@ -123,10 +146,9 @@ class Node:
     def kill(self) -> None:
         """End it as a power cut does: its network first, then all of its processes."""
         run("ip", "-n", self.name, "link", "set", "eth0", "down", check=False)
-        for _ in range(50):
-            left = self.processes()
-            if not left:
-                return
+        end = time.monotonic() + PATIENCE
+        # One that was killed is there until the kernel has let go of its files and mounts.
+        while (left := self.processes()) and time.monotonic() < end:
             for pid in left:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -138,7 +160,7 @@ class Node:
             with suppress(OSError, ValueError):
                 os.kill(int((self.folder / "docker.pid").read_text()), signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
-                self.process.wait(timeout=40)
+                self.process.wait(timeout=PATIENCE)
         self.kill()
 
 
@@ -162,12 +184,14 @@ class Lab:
             for part in ("data", "exec"):
                 (node.folder / part).mkdir(parents=True)
             (node.folder / "daemon.json").write_text("{}")
-            node.start()
+            node.begin()
+        for node in self.nodes:
+            node.wait()
 
     def down(self) -> None:
         """Remove all of it; what was never made is no error."""
-        for node in self.nodes:
-            node.stop()
+        with ThreadPoolExecutor(len(self.nodes)) as stopping:
+            list(stopping.map(Node.stop, self.nodes))
         for name in [*(node.name for node in self.nodes), self.switch]:
             run("ip", "netns", "del", name, check=False)
         for node in self.nodes:
@@ -180,4 +204,12 @@ class Lab:
                         group.rmdir()
                 with suppress(OSError):
                     folder.rmdir()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        # What was mounted in a namespace is busy until the kernel has ended that.
+        end = time.monotonic() + PATIENCE
+        while self.folder.exists():
+            try:
+                shutil.rmtree(self.folder)
+            except OSError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.5)

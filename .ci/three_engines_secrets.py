@@ -5,17 +5,21 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-import time
 from collections import Counter
 from pathlib import Path
 
 import yaml
 from three_engines_clients import Request, ask
 from three_engines_report import expect
-from three_engines_stage import MADE, ROOT, STAGE, Stage, only_200, requests
+from three_engines_requests import count, only_200, requests, until_200
+from three_engines_stage import MADE, ROOT, STAGE, Stage
+from three_engines_watch import check_watched
 
 # Of a secret, see roles/service/defaults/main.yml.
 VERSIONS_KEPT = 3
+# Requests a second while passwords change, and the part of them that may fail: those that need a further
+# connection to the database.
+RATE, LOST = 10, 0.01
 ROWS = Path(__file__).with_name("three_engines_rows.py")
 
 
@@ -44,7 +48,8 @@ def shown(stage: Stage, known: list[str]) -> list[str]:
     told["tasks"] = json.dumps(api.tasks())
     for node in stage.lab.nodes:
         for found in node.api.containers():
-            told[f"{found['Names']} on {node.name}"] = node.inside(found["Id"], ["cat", "/proc/1/environ"])
+            environments = node.inside(found["Id"], ["sh", "-c", "cat /proc/[0-9]*/environ"])
+            told[f"{found['Names']} on {node.name}"] = environments
     return [where for where, text in told.items() if any(part in text for part in parts)]
 
 
@@ -76,22 +81,27 @@ def rows(stage: Stage, verb: str) -> str:
     return (stage.run("app", ["python", "-c", ROWS.read_text(), verb]).splitlines() or ["no app runs"])[-1]
 
 
+def nearly_all(answers: list[str]) -> bool:
+    """Whether no more than LOST of the answers were others than 200."""
+    return count([line for line in answers if line.startswith("200 ")]) >= (1 - LOST) * count(answers) > 0
+
+
 def check_secrets(stage: Stage, release: str) -> None:
     """New secrets: used, the old ones refused, and requests answered meanwhile."""
     token, old = rows(stage, "make"), values()
     expect(status_of(stage, token) == 200, "a user is logged in, and has a provider's token", token)
     change()
-    with requests(stage.lab, stage.lab.nodes) as answers:
+    with requests(stage.lab, stage.lab.nodes, rate=RATE) as answers:
         code, said, _ = stage.deploy(release)
     expect(code == 0, "the first version is deployed again, with new secrets for all but Redis", said)
-    expect(only_200(answers), f"meanwhile all requests were answered with 200: {answers}", answers)
+    expect(nearly_all(answers), f"meanwhile requests are answered: {answers}", answers)
     with requests(stage.lab, stage.lab.nodes) as answers:
         code, said = stage.play("staging_rotate", "")
     expect(code == 0, f"all secrets are renewed, that of Redis too; meanwhile: {answers}", said)
-    with requests(stage.lab, stage.lab.nodes) as answers:
-        time.sleep(2)
-    expect(only_200(answers), "then all requests are answered with 200 again", answers)
+    answers, took = until_200(stage.lab, stage.lab.nodes)
+    expect(only_200(answers), f"all requests are answered with 200 again after {took:.0f} s", answers)
 
+    check_watched(stage)
     new = values()
     unchanged = [name for name in old if old[name] == new[name]]
     expect(not unchanged and "," not in new["ENCRYPTION_KEY"], "each secret has one new value", unchanged)

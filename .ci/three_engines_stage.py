@@ -1,24 +1,20 @@
-"""The stage that .ci/three-engines looks at: deployed in the lab, asked, and sent requests."""
+"""The stage that .ci/three-engines looks at: deployed in the lab, and asked."""
 
 from __future__ import annotations
 
 import json
 import os
-import select
 import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
 import yaml
-from docker.errors import APIError
-from three_engines_clients import CA, PORT
-from three_engines_lab import Lab, Node, run
+from docker.errors import DockerException
+from requests.exceptions import RequestException
+from three_engines_lab import Lab, run
 
 ROOT = Path(__file__).resolve().parents[1]
 INSTANCE = "three-engines"
@@ -26,10 +22,11 @@ STAGE = f"{INSTANCE}-staging"
 MADE = (ROOT / f"env/.secrets.staging.{INSTANCE}.yml", ROOT / f"env/.env.staging.{INSTANCE}")
 # Engines keep their data here: /tmp may be in memory.
 FOLDER = Path("/var/tmp/three-engines")  # noqa: S108 - only root runs this
-# Requests a second, over all nodes.
-RATE = 10
-# Seconds until all balancers know where the app is.
-PATIENCE = 30
+# A version that does not answer is given up sooner.
+FASTER = {"app_ready_timeout": 20}
+# staging_replicas, see playbooks/environment/defaults/main.yml.
+REPLICAS = 2
+NEEDED = ["postgres", "redis", "haproxy", "app", "monitoring"]
 # Of the second version nothing differs but its name; the others have one fault each.
 BROKEN_HEALTH = """sed -i 's|@app.get("/health"|@app.get("/unhealthy"|' /app/src/main.py"""
 BROKEN_MIGRATION = """printf 'raise SystemExit("the migration ends here")' >/app/src/core/init_db.py"""
@@ -42,7 +39,7 @@ class Stage:
     def __init__(self, lab: Lab, inventory: Path) -> None:
         self.lab, self.inventory = lab, inventory
         self.first = lab.nodes[0]
-        # Settings besides the image.
+        # Settings besides the image and FASTER.
         self.settings: dict[str, Any] = {}
         inventory.mkdir(parents=True)
         (inventory / "group_vars").symlink_to(ROOT / "inventories/staging/group_vars")
@@ -57,7 +54,8 @@ class Stage:
 
     def play(self, name: str, image: str, *arguments: str) -> tuple[int, str]:
         """Run a playbook, of the present release without an image; return its code and all it said."""
-        values = {"dashtam_instance": INSTANCE} | ({"staging_image": image} if image else {}) | self.settings
+        image_given = {"staging_image": image} if image else {}
+        values = {"dashtam_instance": INSTANCE} | FASTER | image_given | self.settings
         # In CI, each run that fails would gather evidence and say where it is; here, many fail on purpose.
         left_out = ("ANSIBLE_", "CI", "BUNDLE")
         environment = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
@@ -103,24 +101,35 @@ class Stage:
             for name, node in found.items()
         }
 
+    def versions(self) -> dict[str, int]:
+        """Return which version of its declaration each service has; a change makes another one."""
+        return {one["Spec"]["Name"]: one["Version"]["Index"] for one in self.first.api.services()}
+
     def settled(self, patience: float) -> bool:
         """Wait until every node is there as a manager; before, one more that is lost may stop them all."""
         end = time.monotonic() + patience
         while time.monotonic() < end:
             # While they have no leader, none of them answers.
-            with suppress(APIError):
+            with suppress(DockerException, RequestException):
                 if set(self.managers().values()) == {"ready reachable"}:
                     return True
             time.sleep(0.5)
         return False
 
     def run(self, service: str, command: list[str], **environment: str) -> str:
-        """Run a command in one of a service's containers; return what it said, empty where none runs."""
+        """Run a command in the newest of a service's containers; return what it said, empty where none runs.
+
+        An older one may be about to end, and the managers know of one that has gone only after a while.
+        """
         label = {"label": f"com.docker.swarm.service.name={STAGE}-{service}"}
-        for node in self.lab.nodes:
-            for container in node.api.containers(filters=label):
-                return node.inside(container["Id"], command, **environment).strip()
-        return ""
+        found = [(one["Created"], node, one) for node in self.lab.nodes for one in node.containers(label)]
+        if not found:
+            return ""
+        _, node, container = max(found, key=lambda one: one[0])
+        try:
+            return node.inside(container["Id"], command, **environment).strip()
+        except (DockerException, RequestException) as error:
+            return f"{container['Names']} on {node.name}: {error}"
 
     def sql(self, statement: str) -> str:
         """Ask PostgreSQL, as its administrator; empty where it does not run."""
@@ -158,7 +167,7 @@ def images_of(release: str) -> tuple[str, list[str]]:
                 "images_prefix": "dashtam",
                 "images_labels": {"dashtam.images": "built"},
                 "images_requirements": str(ROOT / "requirements/app.txt"),
-                "images_wanted": ["postgres", "redis", "haproxy", "app"],
+                "images_wanted": NEEDED,
             },
             "tasks": [
                 {"ansible.builtin.import_role": {"name": "dashtam.stack.images"}},
@@ -184,64 +193,4 @@ def images_of(release: str) -> tuple[str, list[str]]:
             made.unlink(missing_ok=True)
     if not release:
         release = str(json.loads(run("make", "--silent", "-C", ROOT, "release", "FORMAT=json"))["image"])
-    return release, [resolved[name] for name in ("postgres", "redis", "haproxy", "app")]
-
-
-@contextmanager
-def requests(lab: Lab, nodes: list[Node]) -> Iterator[list[str]]:
-    """Send requests while the body runs; the list gets a line for each kind of answer."""
-    addresses = [node.address for node in nodes]
-    command = ["ip", "netns", "exec", lab.switch, sys.executable, __file__, *addresses]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as sender:  # noqa: S603 - ours
-        answers: list[str] = []
-        try:
-            yield answers
-        finally:
-            output, _ = sender.communicate("")
-            answers += output.splitlines()
-
-
-def until_200(lab: Lab, nodes: list[Node]) -> tuple[list[str], float]:
-    """Send requests until all are answered with 200; return the last answers and the seconds it took.
-
-    Each node's balancer finds tasks that are new, and misses those that are gone, by itself.
-    """
-    begun = time.monotonic()
-    while True:
-        with requests(lab, nodes) as answers:
-            time.sleep(5)
-        took = time.monotonic() - begun
-        if only_200(answers) or took > PATIENCE:
-            return answers, took
-
-
-def send(addresses: list[str]) -> None:
-    """Send requests until standard input ends, then print how many of which answer there were."""
-
-    found: Counter[str] = Counter()
-    client = httpx.Client(verify=str(CA), timeout=20)
-    due, turn = time.monotonic(), 0
-    while not select.select([sys.stdin], [], [], max(0.0, due - time.monotonic()))[0]:
-        path = ("/health", "/ready")[turn % 2]
-        address = addresses[turn % len(addresses)]
-        turn, due = turn + 1, max(due + 1 / RATE, time.monotonic() - 1)
-        try:
-            answer = client.get(
-                f"https://{address}:{PORT}{path}",
-                headers={"Host": "localhost"},
-                extensions={"sni_hostname": "localhost"},
-            )
-            found[str(answer.status_code)] += 1
-        except httpx.HTTPError as error:
-            found[f"{type(error).__name__} {error}"] += 1
-    for kind, count in found.items():
-        sys.stdout.write(f"{kind} {count}\n")
-
-
-def only_200(answers: list[str]) -> bool:
-    """Whether there was no other answer."""
-    return len(answers) == 1 and answers[0].startswith("200 ")
-
-
-if __name__ == "__main__":
-    send(sys.argv[1:])
+    return release, [resolved[name] for name in NEEDED]
