@@ -266,10 +266,8 @@ class Checkout:
             volume.remove()
 
 
-@contextmanager
-def copied(*environments: str, **options: Any) -> Iterator[Checkout]:
-    """A fresh copy, whose environments go with it; ``options`` are the checkout's."""
-    folder = Path(tempfile.mkdtemp(prefix="dashtam-check-mode-"))
+def copy_tree(copy: Path) -> None:
+    """Copy the working tree as git sees it; what else is there stays."""
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -277,12 +275,20 @@ def copied(*environments: str, **options: Any) -> Iterator[Checkout]:
         text=True,
         check=True,
     ).stdout
-    copy = folder / "checkout"
     for name in filter(None, listing.split("\0")):
         # Links, to folders too, stay links.
         if (ROOT / name).exists():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).unlink(missing_ok=True)
             shutil.copy2(ROOT / name, copy / name, follow_symlinks=False)
+
+
+@contextmanager
+def copied(*environments: str, **options: Any) -> Iterator[Checkout]:
+    """A fresh copy, whose environments go with it; ``options`` are the checkout's."""
+    folder = Path(tempfile.mkdtemp(prefix="dashtam-check-mode-"))
+    copy = folder / "checkout"
+    copy_tree(copy)
     # As with an umask of 022: what the app's user may not read is a case of its own.
     subprocess.run(["chmod", "-R", "u+rwX,go=rX", folder], check=True)
     # Python would do so at the first run, and every file is looked at.

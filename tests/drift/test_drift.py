@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 from tests.by_path import ROOT
+from tests.check_mode.checkout import copy_tree
 from tests.provisioning import playbook
 from tests.verify import hardening
 
@@ -47,17 +48,17 @@ NONE = [f"{DEV}, {TEST}, {CI}: as declared"]
 LEFT = "(a run leaves that to you)"
 OTHER_NETWORK = f"{INSTANCE}-other-network"
 OTHER_IMAGE = f"{INSTANCE}-by-hand:latest"
-# Not the checkout's: a run of any other test would repair what is changed here, and find a change in it.
-CERTIFICATES = ROOT / f"reports/certs.{INSTANCE}"
-ENV_FILE = ROOT / f"env/.env.dev.{INSTANCE}"
-SECRETS = ROOT / f"env/.secrets.dev.{INSTANCE}.yml"
+# A copy: a run of any other test would repair what is done to certs/ here, and find a change in it.
+CHECKOUT = ROOT / f"reports/checkout.{INSTANCE}"
+ENV_FILE = CHECKOUT / f"env/.env.dev.{INSTANCE}"
+SECRETS = CHECKOUT / f"env/.secrets.dev.{INSTANCE}.yml"
 # By path; what a run is to leave there.
 MODES = {
     ENV_FILE: 0o600,
     SECRETS: 0o600,
-    CERTIFICATES / "ca.pem": 0o644,
-    CERTIFICATES / "key.pem": 0o600,
-    CERTIFICATES / "private/ca-key.pem": 0o600,
+    CHECKOUT / "certs/ca.pem": 0o644,
+    CHECKOUT / "certs/key.pem": 0o600,
+    CHECKOUT / "certs/private/ca-key.pem": 0o600,
 }
 
 SIGNAL_SERVICE = """
@@ -72,14 +73,21 @@ done
 PRINTED: list[str] = []
 
 
-def copy(instance: str = INSTANCE) -> str:
-    """Return the values that keep it apart from all others."""
-    values = {"dashtam_instance": instance, "dashtam_port_offset": OFFSET}
-    return json.dumps(values | {"dashtam_certificates": str(CERTIFICATES)})
+def started(*arguments: str, instance: str = INSTANCE, **environment: str) -> subprocess.Popen[str]:
+    own = f"dashtam_instance={instance} dashtam_port_offset={OFFSET}"
+    return playbook.start(
+        "-e",
+        own,
+        *arguments,
+        folder=CHECKOUT,
+        config=CHECKOUT,
+        collections=CHECKOUT / "playbooks/collections",
+        **environment,
+    )
 
 
 def play(*arguments: str, code: int = 0, instance: str = INSTANCE, **environment: str) -> str:
-    output, returned = answered(playbook.start("-e", copy(instance), *arguments, **environment))
+    output, returned = answered(started(*arguments, instance=instance, **environment))
     assert returned == code, output
     return output
 
@@ -96,7 +104,7 @@ def up(*more: str) -> list[str]:
 
 def drift(*arguments: str) -> list[str]:
     """Return the lines; the exit code has to fit them."""
-    output, code = answered(playbook.start("-e", copy(), *EVERY, "playbooks/drift.yml", *arguments))
+    output, code = answered(started(*EVERY, "playbooks/drift.yml", *arguments))
     lines = output.splitlines()
     assert code == (0 if all(line.endswith(": as declared") for line in lines) else 3), output
     return lines
@@ -242,12 +250,15 @@ def api() -> Iterator[docker.APIClient]:
 @pytest.fixture(scope="module", autouse=True)
 def declared() -> Iterator[dict[str, Any]]:
     """Bring all up; what they then are is what each repair has to come back to."""
+    copy_tree(CHECKOUT)
     try:
         # With all that Ansible has to say: the last test looks for secrets in it.
         up("-vvvvv", "--diff")
         yield {name: settled(name) for name in SERVICES}
     finally:
         clean()
+    # If it could be cleaned: the next run needs the secrets that belong to what is left.
+    shutil.rmtree(CHECKOUT)
 
 
 def clean() -> None:
@@ -260,9 +271,8 @@ def clean() -> None:
     by_hand("network", "prune", "-f", "--filter", f"label={INSTANCE}.by-hand")
     if by_hand("images", "-q", OTHER_IMAGE):
         by_hand("image", "rm", "-f", OTHER_IMAGE)
-    for path in (ROOT / "env").glob(f".*.{INSTANCE}*"):
+    for path in (CHECKOUT / "env").glob(f".*.{INSTANCE}*"):
         path.unlink()
-    shutil.rmtree(CERTIFICATES, ignore_errors=True)
 
 
 def repaired(declared: dict[str, Any]) -> None:
@@ -277,9 +287,9 @@ def repaired(declared: dict[str, Any]) -> None:
 
 def test_every_container_is_confined() -> None:
     for environment in UP:
-        held, total, lines = hardening.judge(environment, INSTANCE)
+        held, total, lines = hardening.judge(environment, INSTANCE, CHECKOUT)
         assert (lines, held, total) == ([], total, 17 * len(SERVICES[f"{INSTANCE}-{environment}"]))
-    assert hardening.judge("dev", "nowhere")[0] == 0
+    assert hardening.judge("dev", "nowhere", CHECKOUT)[0] == 0
 
 
 def test_redis_can_write_its_data_down() -> None:
@@ -327,10 +337,12 @@ def test_none_after_a_restart_a_backup_a_migration_and_a_container_made_again_ju
 def look_of_all() -> list[Any]:
     """Return what changes when somebody touches a container or a file."""
     found = [inspected(f"{name}-{service}") for name, services in SERVICES.items() for service in services]
-    own_files = (ROOT / "env").glob(f"*.{INSTANCE}*")
     return [
         *((one["Id"], one["State"]["StartedAt"], one["RestartCount"]) for one in found),
-        *((path, path.stat().st_mtime_ns, path.stat().st_mode) for path in sorted(own_files)),
+        *(
+            (path, path.stat().st_mtime_ns, path.stat().st_mode)
+            for path in sorted((CHECKOUT / "env").iterdir())
+        ),
     ]
 
 
@@ -347,7 +359,7 @@ def test_what_cannot_be_compared() -> None:
     limited = asked("--limit", "dev,test", "-e", "drift_format=json", instance="nowhere", code=3)
     assert json.loads(limited) == {"compared": [], "drift": missing}
     elsewhere = asked("--limit", "dev", "-e", "dashtam_owner_checkout=/elsewhere", code=3)
-    assert elsewhere == f"{DEV}: checkout: declared /elsewhere, running {ROOT} (a run refuses it)\n"
+    assert elsewhere == f"{DEV}: checkout: declared /elsewhere, running {CHECKOUT} (a run refuses it)\n"
     unknown = asked("--limit", "dev", "-e", "images_requirements=/nowhere.txt", code=2)
     assert unknown == f"\n{DEV}: images_requirements: /nowhere.txt: No such file or directory.\n"
     silent = asked(code=2, DOCKER_HOST="unix:///nowhere").split("\n")
@@ -379,7 +391,7 @@ def containers_changed(api: docker.APIClient, folder: Path) -> list[str]:
         config["Healthcheck"] |= {"Test": ["CMD", "true"], "Interval": 60_000_000_000}
         host["PortBindings"] = {inside: [{"HostIp": "127.0.0.1", "HostPort": str(port + 5)}]}
         host["Mounts"] = [mount for mount in host["Mounts"] if mount["Target"] not in ("/tmp", "/app/src")]
-        host["Binds"] = [f"{ROOT}/src:/app/src", f"{folder}:/more"]
+        host["Binds"] = [f"{CHECKOUT}/src:/app/src", f"{folder}:/more"]
         host["Tmpfs"] = {"/tmp": "size=16m,mode=1777"}
         host["RestartPolicy"] = {"Name": "no"}
         host["ReadonlyRootfs"] = False
@@ -426,7 +438,7 @@ def containers_changed(api: docker.APIClient, folder: Path) -> list[str]:
                 f"label dashtam.certificates: declared {fingerprint}, running none",
                 f"port {inside}: declared 127.0.0.1:{port}, running 127.0.0.1:{port + 5}",
                 "mount /tmp: declared tmpfs, 64M, mode 1777, running tmpfs, 16M, mode 1777",
-                f"mount /app/src: declared bind {ROOT}/src, read-only, running bind {ROOT}/src",
+                f"mount /app/src: declared bind {CHECKOUT}/src, read-only, running bind {CHECKOUT}/src",
                 "dropped capability NET_RAW: declared none, running present",
                 "label note: declared none, running mine",
                 f"mount /more: declared none, running bind {folder}",
@@ -496,9 +508,9 @@ def modes_changed() -> list[str]:
     return [
         f"env/.secrets.dev.{INSTANCE}.yml: mode: declared 0600, running 0640",
         f"env/.env.dev.{INSTANCE}: mode: declared 0600, running 0640",
-        f"reports/certs.{INSTANCE}/ca.pem: mode: declared 0644, running 0664",
-        f"reports/certs.{INSTANCE}/key.pem: mode: declared 0600, running 0400",
-        f"reports/certs.{INSTANCE}/private/ca-key.pem: mode: declared 0600, running 0640",
+        "certs/ca.pem: mode: declared 0644, running 0664",
+        "certs/key.pem: mode: declared 0600, running 0400",
+        "certs/private/ca-key.pem: mode: declared 0600, running 0640",
     ]
 
 
@@ -682,7 +694,7 @@ def test_a_backup_starts_a_stopped_server_and_clean_says_how_to_do_without_one(t
 def test_no_secret_was_printed() -> None:
     secrets = [
         value
-        for path in (ROOT / "env").glob(f".secrets.*.{INSTANCE}.yml")
+        for path in (CHECKOUT / "env").glob(f".secrets.*.{INSTANCE}.yml")
         for value in yaml.safe_load(path.read_text()).values()
     ]
     assert len(secrets) >= 4 * len(UP)
