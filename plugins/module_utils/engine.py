@@ -166,7 +166,7 @@ def client(timeout: float = 60, host: str = "") -> Iterator[docker.APIClient]:
         yield api
     except APIError as error:
         raise EngineError(f"The Docker engine refuses: {error.explanation or error}") from None
-    # The SDK lets the last of them through where it hands out an answer piece by piece.
+    # The SDK lets the last of them through where it tells of a build, or of images that it loads.
     except (DockerException, RequestException, BrokenAnswer) as error:
         # Not `from error`: Ansible would append all that requests and urllib3 say of it.
         raise EngineError(
