@@ -33,7 +33,8 @@ type: aggregate
 short_description: Keep each run in a history
 description:
   - Adds a line to C(reports/history.sqlite) beside the playbooks' folder when a run ends.
-  - Runs of plays with the variable C(history_looks_only), and runs with C(--check), are left out.
+  - Runs of plays with the variable C(history_looks_only), runs with C(--check), and runs of playbooks in
+    another folder, such as molecule's, are left out.
 """
 
 WAIT = "dashtam.stack.container_wait"
@@ -50,9 +51,10 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_start(self, playbook: Playbook) -> None:
         """Begin a run."""
         self._started, self._begun = time.time(), time.monotonic()
-        self._checkout = Path(playbook._basedir).resolve().parent
+        folder = Path(playbook._basedir).resolve()
+        self._checkout = folder.parent
         self._name = Path(playbook._file_name).stem
-        self._kept = not context.CLIARGS.get("check")
+        self._kept = folder.name == "playbooks" and not context.CLIARGS.get("check")
         self._counts: dict[str, int] = {}
         self._ready: dict[str, float] = {}
 

@@ -85,6 +85,16 @@ def test_a_run_without_a_host_of_an_inventory_leaves_nothing(tmp_path: Path) -> 
     assert not (tmp_path / "reports").exists()
 
 
+def test_a_playbook_in_another_folder_leaves_nothing(tmp_path: Path) -> None:
+    """Molecule's are in a folder of the checkout, where git would see a history."""
+    (tmp_path / "shop").mkdir()
+    play(tmp_path, [CHANGE])
+    (tmp_path / "playbooks").rename(tmp_path / "shop/converge")
+    playbook.finish(playbook.start(*playbook.HERE, str(tmp_path / "shop/converge/shop.yml")))
+    assert len(kept(tmp_path)) == 1
+    assert not (tmp_path / "shop/reports").exists()
+
+
 def test_a_history_that_cannot_be_written_is_a_warning_and_nothing_else(tmp_path: Path) -> None:
     file = tmp_path / run_history.PLACE
     file.parent.mkdir()
