@@ -272,7 +272,11 @@ def on_the_volume(image: str, *command: str, user: str) -> None:
     """Run a command of the image on the data, whose server is down."""
     client = docker.from_env()
     volumes = {"data_postgres_dev_data": {"bind": "/data", "mode": "rw"}}
-    client.containers.run(image, entrypoint=list(command), user=user, volumes=volumes, remove=True)
+    # Or the image's own volume, without a name, would stay.
+    unused = {"/var/lib/postgresql/data": ""}
+    client.containers.run(
+        image, entrypoint=list(command), user=user, volumes=volumes, tmpfs=unused, remove=True
+    )
     client.close()
 
 
