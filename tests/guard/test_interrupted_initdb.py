@@ -10,7 +10,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import docker
 import pytest
@@ -47,10 +47,10 @@ class Data:
 
     engine: docker.DockerClient
     volume: str
-    # The volume with the clusters to copy.
-    made: str
     # In the volume, or a folder in it.
     pgdata: str = PGDATA
+    # The volume with the clusters to copy.
+    made: str = ""
 
     def plant(self, *commands: str) -> str:
         """Run commands in the folder, as its owner; what they print."""
@@ -60,7 +60,7 @@ class Data:
             entrypoint="sh",
             user="postgres",
             environment={"PGDATA": PGDATA},
-            mounts=[self._mount, docker.types.Mount(MADE, self.made, type="volume")],
+            mounts=[self._mount, docker.types.Mount(MADE, self.made or self.volume, type="volume")],
             labels=LABELS,
             remove=True,
         )
@@ -126,19 +126,24 @@ def made() -> Iterator[str]:
         export PGDATA={PGDATA}/started
         {START}
     """
-    Data(engine, volume.name, volume.name).plant(script)
+    Data(engine, volume.name).plant(script)
     yield volume.name
     volume.remove(force=True)
     engine.close()
 
 
 @pytest.fixture
-def data(made: str) -> Iterator[Data]:
+def empty() -> Iterator[Data]:
     engine = docker.from_env()
     volume = engine.volumes.create(f"guard-{secrets.token_hex(4)}-data", labels=LABELS)
-    yield Data(engine, volume.name, made)
+    yield Data(engine, volume.name)
     volume.remove(force=True)
     engine.close()
+
+
+@pytest.fixture
+def data(empty: Data, made: str) -> Data:
+    return replace(empty, made=made)
 
 
 @pytest.mark.parametrize("state", [state for state in HALF_MADE if "beside" in state])

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from docker.models.containers import Container
 
 from tests import inside
-from tests.guard.test_interrupted_initdb import Data, data  # noqa: F401 - a fixture
+from tests.guard.test_interrupted_initdb import Data, empty  # noqa: F401 - a fixture
 from tests.verify.rounds import rounds
 
 PSQL = ["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-U", "postgres"]
@@ -52,10 +52,10 @@ def written_until_killed(container: Container, number: int, seconds: float) -> i
 
 
 def test_no_acknowledged_row_is_lost(
-    data: Data,  # noqa: F811
+    empty: Data,  # noqa: F811
     record_property: Callable[[str, object], None],
 ) -> None:
-    container = data.start()
+    container = empty.start()
     try:
         ready(container)
         query(container, "CREATE TABLE acknowledged (number int PRIMARY KEY)")
