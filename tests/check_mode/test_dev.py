@@ -31,7 +31,7 @@ def containers(change: str) -> dict[str, str]:
 def said(run: Run) -> list[str]:
     """Return what is printed for people: no recap, no predictions."""
     lines = [line for line in run.text.splitlines() if line.strip()]
-    other = rf"changed: |{INSTANCE}-[a-z]+ +:|\d+\.\d s"
+    other = rf"changed: |{INSTANCE}-[a-z]+: ok=|\d+\.\d s"
     return [line for line in lines if not re.match(other, line)]
 
 
