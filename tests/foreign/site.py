@@ -50,7 +50,9 @@ def free_port() -> int:
 
 def changed(output: str) -> int:
     """Return how many tasks changed something, as the recap of a good run says."""
-    (count,) = re.findall(r"^localhost: ok=\d+ changed=(\d+) unreachable=0 failed=0$", output, re.MULTILINE)
+    (count,) = re.findall(
+        r"^localhost\s*: ok=\d+\s+changed=(\d+)\s+unreachable=0\s+failed=0\b", output, re.MULTILINE
+    )
     return int(count)
 
 
