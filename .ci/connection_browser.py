@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))
 
-from tests import chromium  # noqa: E402
+from tests import chromium  # noqa: E402 - the path comes first
 
 PICTURES = ROOT / "reports/connection"
 LOOKS = ((1200, False), (1200, True), (375, False), (375, True))

@@ -69,7 +69,7 @@ def tool_url(found: dict[str, Any], beside: Iterable[dict[str, Any]], show: bool
             parts = urlsplit(value)
             port = _published(found, str(parts.port))
         except ValueError:
-            continue  # a password with [ that was not encoded, or a port that is none
+            continue  # a password with [ that was not encoded, or a port that is no number
         if parts.hostname in names and port and not parts.scheme.startswith("http"):
             user = parts.netloc.rpartition("@")[0]
             user = user if show else user.partition(":")[0]

@@ -54,7 +54,7 @@ has_cluster() {
         [[ $POSTGRES_INITDB_ARGS == "$(<"$CLUSTER.arguments")" && -r $CLUSTER/PG_VERSION ]]
 }
 
-# Copies the image's cluster, and draws anew what no two clusters share: the identifier, which says whether two connections
+# Copies the image's cluster, and gives it new values of what no two share: the identifier, which says whether two connections
 # reach the same server, and the nonce of logins by roles that do not exist. pg_resetwal takes them as it does those of
 # pg_createsubscriber (modify_subscriber_sysid), and with --force it makes a checksum that fits.
 copy_cluster() {
