@@ -52,7 +52,7 @@ def written_until_killed(container: Container, number: int, seconds: float) -> i
 
 
 def test_no_acknowledged_row_is_lost(
-    empty: Data,  # noqa: F811
+    empty: Data,  # noqa: F811 - the fixture, by its name
     record_property: Callable[[str, object], None],
 ) -> None:
     container = empty.start()
